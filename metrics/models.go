@@ -1,0 +1,32 @@
+package metrics
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Models is what the following of model versions exports.
+type Models struct {
+	Loads       *prometheus.CounterVec // model, result
+	LoadSeconds prometheus.Histogram
+	Swaps       *prometheus.CounterVec // model
+	Polls       *prometheus.CounterVec // model, result
+	Serving     *prometheus.GaugeVec   // model, version, flavor
+	LastPoll    *prometheus.GaugeVec   // model
+}
+
+// NewModels registers the series of the models served.
+func NewModels(reg prometheus.Registerer) *Models {
+	return &Models{
+		Loads: counters(reg, "millrace_model_loads_total",
+			"Model versions loaded (downloaded, opened, warmed), by result: ok or error.", "model", "result"),
+		LoadSeconds: register(reg, prometheus.NewHistogram(histogram("millrace_model_load_seconds",
+			"Seconds to download, open and warm a model version.",
+			[]float64{.01, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300}))),
+		Swaps: counters(reg, "millrace_model_swaps_total",
+			"Times that a model version took the place of another.", "model"),
+		Polls: counters(reg, "millrace_model_polls_total",
+			"Times that the registry was asked what the reference names, by result: ok or error.", "model", "result"),
+		Serving: gauges(reg, "millrace_model_info",
+			"1 for the model version that is serving.", "model", "version", "flavor"),
+		LastPoll: gauges(reg, "millrace_model_last_poll_timestamp_seconds",
+			"When the registry last answered what the reference names, in seconds since 1970.", "model"),
+	}
+}

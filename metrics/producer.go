@@ -1,0 +1,32 @@
+package metrics
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Producer is what the publishing of answers exports.
+type Producer struct {
+	Published     *prometheus.CounterVec // kind
+	DeadLetters   *prometheus.CounterVec // code
+	PublishErrors *prometheus.CounterVec // kind
+	Buffered      prometheus.Gauge
+}
+
+// The values of the label kind.
+const (
+	KindResult     = "result"
+	KindReply      = "reply"
+	KindDeadLetter = "dead_letter"
+)
+
+// NewProducer registers the series of a producer.
+func NewProducer(reg prometheus.Registerer) *Producer {
+	return &Producer{
+		Published: counters(reg, "millrace_published_records_total",
+			"Records that the broker acknowledged, by kind: result, reply or dead_letter.", "kind"),
+		DeadLetters: counters(reg, "millrace_dead_letters_total",
+			"Requests written to the dead-letter topic, by error code.", "code"),
+		PublishErrors: counters(reg, "millrace_publish_errors_total",
+			"Attempts to publish a record that the broker or the client refused, by kind.", "kind"),
+		Buffered: gauge(reg, "millrace_publish_pending_records",
+			"Records handed to the client that the broker has not acknowledged."),
+	}
+}

@@ -1,0 +1,57 @@
+package metrics
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Worker is what a pool of executors exports. Labels model and version are
+// empty for an answer that no model was reached for.
+type Worker struct {
+	Latency      *prometheus.HistogramVec // model, version
+	QueueLatency prometheus.Histogram
+	Requests     *prometheus.CounterVec   // code, model, version
+	Errors       *prometheus.CounterVec   // code, model, version
+	Phase        *prometheus.HistogramVec // phase
+	BatchRecords prometheus.Histogram
+	BatchRows    prometheus.Histogram
+	BatchSplits  prometheus.Counter
+	Retries      prometheus.Counter
+	Queued       prometheus.Gauge
+	Running      prometheus.Gauge
+}
+
+// The values of the label phase.
+const (
+	PhaseDecode  = "decode"  // a batch's bodies into tensors
+	PhaseWait    = "wait"    // from being handed to the pool to the start of the batch, a record
+	PhasePredict = "predict" // one call of the model
+	PhasePublish = "publish" // from the answer to the broker's acknowledgement, a record
+)
+
+// NewWorker registers the series of a worker's pool.
+func NewWorker(reg prometheus.Registerer) *Worker {
+	sizes := []float64{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024}
+	return &Worker{
+		Latency: histograms(reg, histogram(InferenceLatency,
+			"What the requester feels: seconds from the request's timestamp to the acknowledged answer, errors included.",
+			seconds()), "model", "version"),
+		QueueLatency: register(reg, prometheus.NewHistogram(histogram(InferenceQueue,
+			"Seconds from the request's timestamp to the start of its batch: the part that more workers can help.",
+			seconds()))),
+		Requests: counters(reg, InferenceRequests,
+			"Answers acknowledged by the broker, by outcome: ok or an error code.", "code", "model", "version"),
+		Errors: counters(reg, InferenceErrors,
+			"Answers acknowledged by the broker that are errors, by error code.", "code", "model", "version"),
+		Phase: histograms(reg, histogram("millrace_phase_seconds",
+			"Seconds in each phase of the path: wait and publish a record, decode and predict a batch.",
+			seconds()), "phase"),
+		BatchRecords: register(reg, prometheus.NewHistogram(histogram("millrace_batch_records",
+			"Records in one call of the model.", sizes))),
+		BatchRows: register(reg, prometheus.NewHistogram(histogram("millrace_batch_rows",
+			"Rows in one call of the model.", sizes))),
+		BatchSplits: counter(reg, "millrace_batch_splits_total",
+			"Batches that failed and were split to find the request at fault."),
+		Retries: counter(reg, "millrace_predict_retries_total",
+			"Calls of the model tried again after a failure that may pass."),
+		Queued:  gauge(reg, "millrace_queued_records", "Records handed to the pool that no executor has taken."),
+		Running: gauge(reg, "millrace_running_records", "Records that executors are working on."),
+	}
+}
