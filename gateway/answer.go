@@ -1,0 +1,92 @@
+package gateway
+
+import (
+	"bytes"
+	"net/http"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millrace/millrace/internal/admin"
+	"github.com/millrace/millrace/internal/wire"
+	"github.com/millrace/millrace/model"
+)
+
+// httpStatus is the HTTP status for the outcome of a request. One that is not
+// known comes from a worker that is newer than this gateway.
+func httpStatus(code model.Code) int {
+	switch code {
+	case model.OK:
+		return http.StatusOK
+	case model.InvalidInput:
+		return http.StatusBadRequest
+	case model.UnsupportedMediaType:
+		return http.StatusUnsupportedMediaType
+	case model.NotFound:
+		return http.StatusNotFound
+	case model.DeadlineExceeded:
+		return http.StatusGatewayTimeout
+	case model.TooLarge:
+		return http.StatusRequestEntityTooLarge
+	case model.Overloaded, model.Unavailable:
+		return http.StatusServiceUnavailable
+	case model.Failed, model.Internal:
+		return http.StatusInternalServerError
+	default:
+		return http.StatusInternalServerError
+	}
+}
+
+// answer sends what the worker wrote, its body untouched.
+func answer(w http.ResponseWriter, body []byte, rec *kgo.Record) int {
+	code, ok := wire.Header(rec, wire.Status)
+	if !ok {
+		return refuse(w, body, model.Errorf(model.Internal, "the answer has no status"))
+	}
+	h := w.Header()
+	for _, pass := range []struct{ from, to string }{
+		{wire.ContentType, "Content-Type"},
+		{wire.ModelName, "X-Model-Name"},
+		{wire.ModelVersion, "X-Model-Version"},
+		{wire.ID, "Ce-Id"},
+	} {
+		if v, ok := wire.Header(rec, pass.from); ok && len(v) > 0 {
+			h.Set(pass.to, string(v))
+		}
+	}
+	status := httpStatus(model.Code(code))
+	tellWhen(h, status)
+	w.WriteHeader(status)
+	_, _ = w.Write(rec.Value) // a client that does not take it is no error of ours
+	return status
+}
+
+// refuse sends an error of the gateway's own, with the status for its code.
+func refuse(w http.ResponseWriter, body []byte, err *model.Error) int {
+	return fail(w, body, httpStatus(err.Code), err)
+}
+
+// fail writes the error in the form that the request's dialect has for it.
+func fail(w http.ResponseWriter, body []byte, status int, err *model.Error) int {
+	tellWhen(w.Header(), status)
+	if looksV2(body) {
+		admin.WriteJSON(w, status, map[string]string{"error": err.Error()})
+		return status
+	}
+	admin.WriteJSON(w, status, struct {
+		Code      model.Code `json:"error_code"`
+		Message   string     `json:"message"`
+		Retryable bool       `json:"retryable"`
+	}{err.Code, err.Message, err.Code.Retryable()})
+	return status
+}
+
+// looksV2 is a guess that costs no parsing: only the Open Inference Protocol
+// names a datatype.
+func looksV2(body []byte) bool { return bytes.Contains(body, []byte(`"datatype"`)) }
+
+// tellWhen says when to come back, in whole seconds as HTTP wants.
+func tellWhen(h http.Header, status int) {
+	if status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", "1")
+	}
+}

@@ -1,0 +1,49 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Config is what an operator sets.
+type Config struct {
+	Addr           string        `env:"GATEWAY_ADDR" envDefault:":8000"`               // Host and port to listen on.
+	RequestTopic   string        `env:"REQUEST_TOPIC" envDefault:"inference.requests"` // Topic that requests are published to.
+	ReplyTopic     string        `env:"REPLY_TOPIC" envDefault:"inference.replies"`    // Topic that answers are awaited on.
+	ReplyPartition int32         `env:"GATEWAY_REPLY_PARTITION" envDefault:"-1"`       // Partition of the reply topic; -1 picks one at random.
+	Timeout        time.Duration `env:"GATEWAY_TIMEOUT" envDefault:"30s"`              // Deadline of a request that names none.
+	MaxTimeout     time.Duration `env:"GATEWAY_MAX_TIMEOUT" envDefault:"2m"`           // Longest deadline that a request may name; a longer one is cut to it.
+	PublishTimeout time.Duration `env:"GATEWAY_PUBLISH_TIMEOUT" envDefault:"5s"`       // How long the broker may take to acknowledge a request.
+	ReadTimeout    time.Duration `env:"GATEWAY_READ_TIMEOUT" envDefault:"30s"`         // How long a client may take to send its request.
+	DrainTimeout   time.Duration `env:"GATEWAY_DRAIN_TIMEOUT" envDefault:"20s"`        // How long waiting requests may go on after a stop.
+	MaxWaiting     int           `env:"GATEWAY_MAX_WAITING" envDefault:"500"`          // Requests that may wait for their answer; more are refused.
+	MaxBodyBytes   int64         `env:"GATEWAY_MAX_BODY_BYTES" envDefault:"1048576"`   // Largest body in bytes.
+	Group          string        `env:"GROUP" envDefault:"millrace"`                   // Consumer group whose lag is exported.
+	LagInterval    time.Duration `env:"GROUP_LAG_INTERVAL" envDefault:"10s"`           // Time between two readings of the group's lag.
+}
+
+// Validate names every setting that cannot be worked with.
+func (c *Config) Validate() error {
+	var errs []error
+	refuse := func(bad bool, name, why string) {
+		if bad {
+			errs = append(errs, fmt.Errorf("MILLRACE_%s: %s", name, why))
+		}
+	}
+	refuse(c.Addr == "", "GATEWAY_ADDR", "must not be empty")
+	refuse(c.RequestTopic == "", "REQUEST_TOPIC", "must not be empty")
+	refuse(c.ReplyTopic == "", "REPLY_TOPIC", "must not be empty")
+	refuse(c.ReplyTopic == c.RequestTopic, "REPLY_TOPIC", "must not be the topic of the requests")
+	refuse(c.ReplyPartition < -1, "GATEWAY_REPLY_PARTITION", "must be a partition, or -1")
+	refuse(c.Timeout <= 0, "GATEWAY_TIMEOUT", "must be above 0")
+	refuse(c.MaxTimeout < c.Timeout, "GATEWAY_MAX_TIMEOUT", "must not be below GATEWAY_TIMEOUT")
+	refuse(c.PublishTimeout < time.Second, "GATEWAY_PUBLISH_TIMEOUT", "must be at least 1s")
+	refuse(c.ReadTimeout <= 0, "GATEWAY_READ_TIMEOUT", "must be above 0")
+	refuse(c.DrainTimeout <= 0, "GATEWAY_DRAIN_TIMEOUT", "must be above 0")
+	refuse(c.MaxWaiting < 1, "GATEWAY_MAX_WAITING", "must be at least 1")
+	refuse(c.MaxBodyBytes < 1, "GATEWAY_MAX_BODY_BYTES", "must be at least 1")
+	refuse(c.Group == "", "GROUP", "must not be empty")
+	refuse(c.LagInterval < time.Second, "GROUP_LAG_INTERVAL", "must be at least 1s")
+	return errors.Join(errs...)
+}

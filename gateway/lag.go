@@ -1,0 +1,80 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// exportLag reads the group's lag from outside of it, so that it is right with
+// no worker alive: that is what wakes a pool which was scaled to zero.
+func (g *Gateway) exportLag(ctx context.Context) {
+	failing := false
+	for {
+		bounded, cancel := context.WithTimeout(ctx, max(g.cfg.LagInterval, 5*time.Second))
+		lag, err := groupLag(bounded, g.admin, g.cfg.Group, g.cfg.RequestTopic)
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			// No value is better than one that has stopped to be true.
+			g.metrics.LagErrs.Inc()
+			g.metrics.GroupLag.DeleteLabelValues(g.cfg.Group, g.cfg.RequestTopic)
+			if !failing {
+				g.log.WarnContext(ctx, "reading the group's lag fails", "group", g.cfg.Group, "err", err)
+			}
+		} else {
+			g.metrics.GroupLag.WithLabelValues(g.cfg.Group, g.cfg.RequestTopic).Set(float64(lag))
+		}
+		failing = err != nil
+		if !sleep(ctx, g.cfg.LagInterval) {
+			return
+		}
+	}
+}
+
+// groupLag counts the records of a topic that the group has not committed. A
+// partition without a commit counts from its start, where a new member begins.
+// The end is what read_committed sees.
+func groupLag(ctx context.Context, adm *kadm.Client, group, topic string) (int64, error) {
+	// Commits first: the other way round, a commit in between gives a lag
+	// below 0.
+	commits, err := adm.FetchOffsetsForTopics(ctx, group, topic)
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
+		return 0, fmt.Errorf("committed offsets of %s: %w", group, err)
+	}
+	starts, err := adm.ListStartOffsets(ctx, topic)
+	if err == nil {
+		err = starts.Error()
+	}
+	if err != nil {
+		return 0, fmt.Errorf("start offsets of %s: %w", topic, err)
+	}
+	ends, err := adm.ListCommittedOffsets(ctx, topic)
+	if err == nil {
+		err = ends.Error()
+	}
+	if err != nil {
+		return 0, fmt.Errorf("end offsets of %s: %w", topic, err)
+	}
+	var lag int64
+	for partition, end := range ends[topic] {
+		from := int64(0)
+		if start, ok := starts.Lookup(topic, partition); ok {
+			from = start.Offset
+		}
+		if commit, ok := commits.Lookup(topic, partition); ok {
+			if commit.Err != nil {
+				return 0, fmt.Errorf("committed offset of %s/%d: %w", topic, partition, commit.Err)
+			}
+			from = max(from, commit.At) // -1 when there is none
+		}
+		lag += max(0, end.Offset-from)
+	}
+	return lag, nil
+}

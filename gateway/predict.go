@@ -1,0 +1,201 @@
+package gateway
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millrace/millrace/internal/admin"
+	"github.com/millrace/millrace/internal/wire"
+	"github.com/millrace/millrace/model"
+)
+
+// Headers of the HTTP side.
+const (
+	headerTimeout = "X-Request-Timeout"
+	headerModel   = "X-Model"
+	headerKey     = "X-Key"
+	headerRequest = "X-Request-Id"
+)
+
+// statusClientGone is counted for a client that went away; it is never sent.
+const statusClientGone = 499
+
+func (g *Gateway) handler() http.Handler {
+	mux := admin.Mux(admin.Health{Live: g.live, Ready: g.ready}, g.deps.Series)
+	for _, path := range []string{"/predict", "/invocations"} {
+		mux.HandleFunc("POST "+path, g.predict)
+		mux.Handle(path, admin.OnlyMethod("POST"))
+	}
+	return mux
+}
+
+// predict answers one request and counts it once, whatever becomes of it.
+func (g *Gateway) predict(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	code := g.exchange(w, r, start)
+	g.metrics.Latency.Observe(time.Since(start).Seconds())
+	g.metrics.Requests.WithLabelValues(strconv.Itoa(code)).Inc()
+	if code == statusClientGone {
+		g.metrics.Gone.Inc()
+	}
+}
+
+// exchange returns the HTTP status that it has sent. The body is read before a
+// slot is taken, so that slow clients cannot use up the slots.
+func (g *Gateway) exchange(w http.ResponseWriter, r *http.Request, start time.Time) int {
+	timeout, err := g.timeout(r.Header.Get(headerTimeout))
+	if err != nil {
+		return fail(w, nil, http.StatusBadRequest, model.Errorf(model.InvalidInput, "%s: %w", headerTimeout, err))
+	}
+	body, status, err := g.read(w, r)
+	switch {
+	case status == statusClientGone:
+		return status
+	case err != nil:
+		return fail(w, nil, status, model.AsError(err))
+	}
+	select {
+	case g.slots <- struct{}{}:
+	default:
+		g.metrics.Refused.Inc()
+		return refuse(w, body, model.Errorf(model.Overloaded, "%d requests are waiting, which is the limit", cap(g.slots)))
+	}
+	g.metrics.Waiting.Inc()
+	defer func() { g.metrics.Waiting.Dec(); <-g.slots }()
+
+	deadline := start.Add(timeout)
+	ctx, cancel := context.WithDeadline(r.Context(), deadline)
+	defer cancel()
+	rec, i, err := g.roundTrip(ctx, r.Header, body, deadline)
+	w.Header().Set(headerRequest, hex.EncodeToString(i[:]))
+	switch {
+	case err == nil:
+		return answer(w, body, rec)
+	case r.Context().Err() != nil:
+		return statusClientGone
+	default:
+		return refuse(w, body, model.AsError(err))
+	}
+}
+
+// read takes the body within the limit. A status other than 0 says what went
+// wrong.
+func (g *Gateway) read(w http.ResponseWriter, r *http.Request) (body []byte, status int, err error) {
+	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, g.cfg.MaxBodyBytes))
+	tooLarge := (*http.MaxBytesError)(nil)
+	slow := net.Error(nil)
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, http.StatusRequestEntityTooLarge, model.Errorf(model.TooLarge, "the body is larger than %d bytes", tooLarge.Limit)
+	case errors.As(err, &slow) && slow.Timeout():
+		w.Header().Set("Connection", "close")
+		return nil, http.StatusRequestTimeout, model.Errorf(model.DeadlineExceeded, "the body did not arrive within %s", g.cfg.ReadTimeout)
+	case err != nil:
+		return nil, statusClientGone, err
+	case len(body) == 0:
+		return nil, http.StatusBadRequest, model.Errorf(model.InvalidInput, "the body is empty")
+	}
+	return body, 0, nil
+}
+
+// roundTrip publishes the body and waits for its answer. The error is a
+// [*model.Error], or the context's when the client went away.
+func (g *Gateway) roundTrip(ctx context.Context, h http.Header, body []byte, deadline time.Time) (*kgo.Record, id, error) {
+	i, answered := g.replies.await()
+	defer g.replies.forget(i)
+	partition := g.partition.Load()
+	if partition < 0 {
+		return nil, i, model.Errorf(model.Unavailable, "the gateway is not connected to Kafka yet")
+	}
+	sent := make(chan error, 1)
+	// Without cancel: one cancelled record fails the batch that it is in.
+	g.client.TryProduce(context.WithoutCancel(ctx), g.record(i, partition, h, body, deadline),
+		func(_ *kgo.Record, err error) { sent <- err })
+	late := time.NewTimer(g.cfg.PublishTimeout)
+	defer late.Stop()
+	published := false
+	for {
+		select {
+		case rec := <-answered:
+			return rec, i, nil
+		case err := <-sent:
+			if err != nil {
+				g.log.WarnContext(ctx, "publishing a request fails", "err", err)
+				return nil, i, model.Errorf(model.Unavailable, "the request could not be published")
+			}
+			published, sent = true, nil
+			late.Stop()
+		case <-late.C:
+			if !published {
+				return nil, i, model.Errorf(model.Unavailable, "the broker did not acknowledge the request within %s", g.cfg.PublishTimeout)
+			}
+		case <-g.killed:
+			return nil, i, model.Errorf(model.Unavailable, "the gateway is stopping")
+		case <-ctx.Done():
+			if !published {
+				return nil, i, model.Errorf(model.Unavailable, "the broker did not acknowledge the request before its deadline")
+			}
+			return nil, i, model.Errorf(model.DeadlineExceeded, "no answer came before the request's deadline")
+		}
+	}
+}
+
+// record is the request as it goes to the workers, its body untouched.
+func (g *Gateway) record(i id, partition int32, h http.Header, body []byte, deadline time.Time) *kgo.Record {
+	rec := &kgo.Record{Topic: g.cfg.RequestTopic, Value: body, Headers: []kgo.RecordHeader{
+		{Key: wire.CorrelationID, Value: i[:]},
+		{Key: wire.ReplyTopic, Value: []byte(g.cfg.ReplyTopic)},
+		{Key: wire.ReplyPartition, Value: binary.BigEndian.AppendUint32(nil, uint32(partition))}, //nolint:gosec // not negative
+		{Key: wire.ExpiryTime, Value: deadline.UTC().AppendFormat(nil, time.RFC3339Nano)},
+	}}
+	if key := h.Get(headerKey); key != "" {
+		rec.Key = []byte(key)
+	}
+	for _, pass := range []struct{ from, to string }{
+		{"Content-Type", wire.ContentType},
+		{headerModel, wire.Model},
+		{"Traceparent", wire.TraceParent},
+		{"Tracestate", wire.TraceState},
+	} {
+		if v := h.Get(pass.from); v != "" {
+			rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: pass.to, Value: []byte(v)})
+		}
+	}
+	return rec
+}
+
+// timeout reads seconds as a decimal, or a Go duration, cut to the longest
+// allowed.
+func (g *Gateway) timeout(text string) (time.Duration, error) {
+	if text == "" {
+		return g.cfg.Timeout, nil
+	}
+	longest := g.cfg.MaxTimeout
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		seconds, err := strconv.ParseFloat(text, 64)
+		if err != nil || math.IsNaN(seconds) {
+			return 0, fmt.Errorf("%q is neither seconds nor a duration such as 500ms", text)
+		}
+		// Compared before the conversion, which would overflow.
+		if seconds >= longest.Seconds() {
+			return longest, nil
+		}
+		d = time.Duration(max(seconds, 0) * float64(time.Second))
+	}
+	if d <= 0 {
+		return 0, fmt.Errorf("%q is not above 0", text)
+	}
+	return min(d, longest), nil
+}
