@@ -1,0 +1,69 @@
+package gateway_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/millrace/millrace/gateway"
+)
+
+func notLeader() *kerr.Error { return kerr.NotLeaderForPartition }
+
+func TestTheGroupsLagIsSeenWithoutAWorker(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		client, err := kgo.NewClient(append(w.kafka(), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+		require.NoError(t, err)
+		defer client.Close()
+		for i := range 40 {
+			rec := &kgo.Record{Topic: requests, Partition: int32(i % 4), Value: []byte("{}")}
+			require.NoError(t, client.ProduceSync(t.Context(), rec).FirstErr())
+		}
+		// A partition whose start has moved, and nothing committed on it.
+		require.NoError(t, w.cluster.DeleteRecords(requests, 3, 4))
+		g := w.ready(config())
+		lag := func() float64 { return testutil.ToFloat64(g.m.GroupLag.WithLabelValues("millrace", requests)) }
+		require.InDelta(t, 36, lag(), 0)
+
+		var commit kadm.Offsets
+		commit.AddOffset(requests, 0, 10, -1)
+		commit.AddOffset(requests, 1, 7, -1)
+		_, err = kadm.NewClient(client).CommitOffsets(t.Context(), "millrace", commit)
+		require.NoError(t, err)
+		time.Sleep(11 * time.Second)
+		require.InDelta(t, 3+10+6, lag(), 0)
+
+		fault := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ListOffsets}, Topic: requests, Count: -1, Err: kerr.TopicAuthorizationFailed})
+		time.Sleep(11 * time.Second)
+		require.Positive(t, testutil.ToFloat64(g.m.LagErrs))
+		require.NotContains(t, g.get("/metrics").body, "millrace_group_lag_records{", "a value that is no longer true")
+		fault.Remove()
+		time.Sleep(11 * time.Second)
+		require.InDelta(t, 19, lag(), 0)
+	})
+}
+
+func TestEverySettingIsChecked(t *testing.T) {
+	require.NoError(t, ptr(config()).Validate())
+	err := (&gateway.Config{ReplyPartition: -2}).Validate()
+	for _, name := range []string{
+		"GATEWAY_ADDR", "REQUEST_TOPIC", "REPLY_TOPIC", "GATEWAY_REPLY_PARTITION", "GATEWAY_TIMEOUT", "GATEWAY_PUBLISH_TIMEOUT",
+		"GATEWAY_READ_TIMEOUT", "GATEWAY_DRAIN_TIMEOUT", "GATEWAY_MAX_WAITING", "GATEWAY_MAX_BODY_BYTES", "GROUP", "GROUP_LAG_INTERVAL",
+	} {
+		require.ErrorContains(t, err, "MILLRACE_"+name+":")
+	}
+	cfg := config()
+	cfg.MaxTimeout = time.Second
+	require.ErrorContains(t, cfg.Validate(), "MILLRACE_GATEWAY_MAX_TIMEOUT:")
+	require.Equal(t, 1, strings.Count(cfg.Validate().Error(), "MILLRACE_"))
+}
+
+func ptr[T any](v T) *T { return &v }
