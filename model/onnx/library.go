@@ -29,8 +29,8 @@ func FindLibrary(asked string) (string, error) {
 	}
 	var places []string
 	if exe, err := os.Executable(); err == nil {
-		if real, err := filepath.EvalSymlinks(exe); err == nil {
-			exe = real
+		if target, err := filepath.EvalSymlinks(exe); err == nil {
+			exe = target
 		}
 		places = append(places, filepath.Dir(exe))
 	}

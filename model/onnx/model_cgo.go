@@ -153,7 +153,9 @@ func (m *Model) learn(outs []model.Tensor, rows int64) {
 		if t.DType == model.String {
 			return // strings are the runtime's to allocate
 		}
-		if len(shape) > 0 && shape[0] == rows && !(len(m.outs[i].spec.Shape) > 0 && m.outs[i].spec.Shape[0] >= 0) {
+		declared := m.outs[i].spec.Shape
+		variable := len(declared) == 0 || declared[0] < 0
+		if variable && len(shape) > 0 && shape[0] == rows {
 			shapes[i] = outShape{rows: true, tail: shape[1:]}
 		} else {
 			shapes[i] = outShape{tail: shape}

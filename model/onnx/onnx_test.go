@@ -22,18 +22,18 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func write(t testing.TB, data []byte) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "model.onnx")
-	require.NoError(t, os.WriteFile(path, data, 0o600))
+func write(tb testing.TB, data []byte) string {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), "model.onnx")
+	require.NoError(tb, os.WriteFile(path, data, 0o600))
 	return path
 }
 
-func open(t testing.TB, data []byte, opts onnx.Options) *onnx.Model {
-	t.Helper()
-	m, err := onnx.Open(context.Background(), write(t, data), opts)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, m.Close()) })
+func open(tb testing.TB, data []byte, opts onnx.Options) *onnx.Model {
+	tb.Helper()
+	m, err := onnx.Open(context.Background(), write(tb, data), opts)
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, m.Close()) })
 	return m
 }
 
@@ -240,7 +240,7 @@ func TestCloseWaitsForCalls(t *testing.T) {
 		wg.Go(func() {
 			for {
 				if _, err := m.Predict(t.Context(), in); err != nil {
-					require.ErrorIs(t, err, onnx.ErrClosed) //nolint:testifylint // ends this goroutine's loop either way
+					require.ErrorIs(t, err, onnx.ErrClosed)
 					return
 				}
 			}

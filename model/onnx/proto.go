@@ -82,7 +82,7 @@ var errMalformed = errors.New("not an ONNX model: malformed protobuf")
 // field is one field of a message: bytes for length-delimited ones, number for
 // the others.
 type field struct {
-	num    protowire.Number
+	num    int
 	typ    protowire.Type
 	bytes  []byte
 	number uint64
@@ -96,12 +96,12 @@ func eachField(msg []byte, f func(field) error) error {
 		if n < 0 {
 			return errMalformed
 		}
-		fd := field{num: num, typ: typ}
+		fd := field{num: int(num), typ: typ}
 		var m int
-		switch typ {
-		case protowire.VarintType:
+		switch {
+		case typ == protowire.VarintType:
 			fd.number, m = protowire.ConsumeVarint(msg[n:])
-		case protowire.BytesType:
+		case typ == protowire.BytesType:
 			fd.bytes, m = protowire.ConsumeBytes(msg[n:])
 		default:
 			m = protowire.ConsumeFieldValue(num, typ, msg[n:])

@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -164,7 +165,7 @@ func zipMapLabels(n node) ([]string, error) {
 		}
 	}
 	if len(labels) == 0 {
-		return nil, fmt.Errorf("its ZipMap has no class labels")
+		return nil, errors.New("its ZipMap has no class labels")
 	}
 	return labels, nil
 }
@@ -191,7 +192,7 @@ func (rw *rewriter) apply(data, body []byte) ([]byte, error) {
 	err := eachField(body, func(f field) error {
 		if f.num == graphNode || f.num == graphInput || f.num == graphOutput {
 			if msg, ok := rw.replaced[string(f.bytes)]; ok {
-				graphMsg = message(graphMsg, f.num, msg)
+				graphMsg = message(graphMsg, protowire.Number(f.num), msg) //nolint:gosec // read from a tag
 				return nil
 			}
 		}

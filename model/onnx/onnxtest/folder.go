@@ -2,6 +2,7 @@ package onnxtest
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,27 +30,25 @@ type Folder struct {
 }
 
 // Write writes the folder to a new directory and returns it.
-func (f Folder) Write(t testing.TB) string {
-	t.Helper()
-	dir := t.TempDir()
-	f.WriteTo(t, dir)
+func (f Folder) Write(tb testing.TB) string {
+	tb.Helper()
+	dir := tb.TempDir()
+	f.WriteTo(tb, dir)
 	return dir
 }
 
 // WriteTo writes the folder to dir, which is made when it is not there.
-func (f Folder) WriteTo(t testing.TB, dir string) {
-	t.Helper()
+func (f Folder) WriteTo(tb testing.TB, dir string) {
+	tb.Helper()
 	files := map[string][]byte{"MLmodel": []byte(f.mlmodel()), "model.onnx": f.Model}
 	if f.Example != "" {
 		files["serving_input_example.json"] = []byte(f.Example)
 	}
-	for name, data := range f.Files {
-		files[name] = data
-	}
+	maps.Copy(files, f.Files)
 	for name, data := range files {
 		path := filepath.Join(dir, name)
-		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o750))
-		require.NoError(t, os.WriteFile(path, data, 0o600))
+		require.NoError(tb, os.MkdirAll(filepath.Dir(path), 0o750))
+		require.NoError(tb, os.WriteFile(path, data, 0o600))
 	}
 }
 
