@@ -143,7 +143,7 @@ func (g *Gateway) clientOpts() []kgo.Opt {
 		kgo.ProducerLinger(0), // a linger is paid by every request
 		kgo.RecordDeliveryTimeout(g.cfg.PublishTimeout),
 		kgo.MaxBufferedRecords(2*g.cfg.MaxWaiting + 10),
-		kgo.ProducerBatchMaxBytes(int32(min(max(g.cfg.MaxBodyBytes+64<<10, 1_000_012), 100<<20))), //nolint:gosec // bounded to 100 MiB
+		kgo.ProducerBatchMaxBytes(int32(min(max(g.cfg.MaxBodyBytes+64<<10, 1_000_012), 100<<20))),
 		kgo.RecordPartitioner(partitioner{replies: g.cfg.ReplyTopic}),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.FetchMaxBytes(16 << 20),

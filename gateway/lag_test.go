@@ -19,7 +19,8 @@ import (
 func notLeader() *kerr.Error { return kerr.NotLeaderForPartition }
 
 func TestTheGroupsLagIsSeenWithoutAWorker(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
+		t := w.t
 		client, err := kgo.NewClient(append(w.kafka(), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
 		require.NoError(t, err)
 		defer client.Close()
@@ -52,7 +53,7 @@ func TestTheGroupsLagIsSeenWithoutAWorker(t *testing.T) {
 }
 
 func TestEverySettingIsChecked(t *testing.T) {
-	require.NoError(t, ptr(config()).Validate())
+	require.NoError(t, new(config()).Validate())
 	err := (&gateway.Config{ReplyPartition: -2}).Validate()
 	for _, name := range []string{
 		"GATEWAY_ADDR", "REQUEST_TOPIC", "REPLY_TOPIC", "GATEWAY_REPLY_PARTITION", "GATEWAY_TIMEOUT", "GATEWAY_PUBLISH_TIMEOUT",
@@ -65,5 +66,3 @@ func TestEverySettingIsChecked(t *testing.T) {
 	require.ErrorContains(t, cfg.Validate(), "MILLRACE_GATEWAY_MAX_TIMEOUT:")
 	require.Equal(t, 1, strings.Count(cfg.Validate().Error(), "MILLRACE_"))
 }
-
-func ptr[T any](v T) *T { return &v }

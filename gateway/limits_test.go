@@ -17,7 +17,8 @@ import (
 )
 
 func TestOneMoreThanMayWaitIsRefused(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
+		t := w.t
 		w.worker(silent)
 		cfg := config()
 		cfg.MaxWaiting = 3
@@ -41,7 +42,8 @@ func TestOneMoreThanMayWaitIsRefused(t *testing.T) {
 }
 
 func TestAClientThatGoesAwayFreesItsSlotAndOrphansItsReply(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
+		t := w.t
 		release := make(chan struct{})
 		w.worker(func(r *kgo.Record) outcome { <-release; return echo(r) })
 		cfg := config()
@@ -66,7 +68,8 @@ func TestAClientThatGoesAwayFreesItsSlotAndOrphansItsReply(t *testing.T) {
 }
 
 func TestASlowClientHoldsNoSlot(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
+		t := w.t
 		w.worker(echo)
 		cfg := config()
 		cfg.MaxWaiting = 1
@@ -87,7 +90,8 @@ func TestASlowClientHoldsNoSlot(t *testing.T) {
 }
 
 func TestGatewaysSideBySideTakeOnlyTheirOwn(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
+		t := w.t
 		w.worker(echo)
 		a, b := config(), config()
 		a.ReplyPartition, b.ReplyPartition = 2, 2
@@ -121,7 +125,8 @@ func TestAStopLetsWaitingRequestsFinish(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			inWorld(t, func(w *world) {
+				t := w.t
 				w.worker(func(r *kgo.Record) outcome { time.Sleep(tt.answerAfter); return echo(r) })
 				g := w.ready(config())
 				result := make(chan response, 1)
@@ -138,7 +143,8 @@ func TestAStopLetsWaitingRequestsFinish(t *testing.T) {
 }
 
 func TestABrokerThatRefusesMakes503InTime(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
+		t := w.t
 		w.worker(echo)
 		g := w.ready(config())
 		fault := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: requests, Count: -1, Err: notLeader()})
@@ -154,7 +160,8 @@ func TestABrokerThatRefusesMakes503InTime(t *testing.T) {
 }
 
 func TestReadinessFollowsTheProbe(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
+		t := w.t
 		w.worker(echo)
 		g := w.ready(config())
 		fault := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: replies, Count: -1, Err: notLeader()})
@@ -171,7 +178,8 @@ func TestReadinessFollowsTheProbe(t *testing.T) {
 }
 
 func TestWithoutTopicsItIsNotReadyAndSaysWhy(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
+		t := w.t
 		g := w.start(config())
 		time.Sleep(2 * time.Second)
 		res := g.get("/readyz")

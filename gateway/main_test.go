@@ -48,7 +48,7 @@ type world struct {
 
 // inWorld runs a test with the topics there. All that was started on the way
 // is ended before the bubble.
-func inWorld(t *testing.T, test func(*testing.T, *world), topics ...string) {
+func inWorld(t *testing.T, test func(*world), topics ...string) {
 	t.Helper()
 	if topics == nil {
 		topics = []string{requests, replies}
@@ -63,7 +63,7 @@ func inWorld(t *testing.T, test func(*testing.T, *world), topics ...string) {
 			transport.CloseIdleConnections()
 			w.cluster.Close()
 		})
-		test(t, w)
+		test(w)
 	})
 }
 

@@ -14,18 +14,22 @@ import (
 	"github.com/millrace/millrace/internal/wire"
 )
 
+// spaced is JSON with spaces around it, which have to stay.
+const spaced = " [1, 2] \n"
+
 func TestARequestGetsItsAnswer(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
+		t := w.t
 		seen := make(chan *kgo.Record, 1)
 		w.worker(func(r *kgo.Record) outcome { seen <- r; return echo(r) })
 		g := w.ready(config())
 		before := time.Now()
-		res := g.post(` {"inputs": [1]} `, map[string]string{
+		res := g.post(spaced, map[string]string{
 			"Content-Type": "application/json; x=y", "X-Model": "other", "X-Key": "k",
 			"Traceparent": "00-a-b-01", "Tracestate": "v=1", "X-Request-Timeout": "1.5",
 		})
 		require.Equal(t, http.StatusOK, res.status)
-		require.Equal(t, ` {"inputs": [1]} `, res.body)
+		require.Equal(t, spaced, res.body)
 		require.Equal(t, "application/json", res.header.Get("Content-Type"))
 		require.Equal(t, "m", res.header.Get("X-Model-Name"))
 		require.Equal(t, "7", res.header.Get("X-Model-Version"))
@@ -60,7 +64,8 @@ func TestARequestGetsItsAnswer(t *testing.T) {
 }
 
 func TestTheStatusOfAnAnswerIsTheHTTPStatus(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
+		t := w.t
 		w.worker(func(r *kgo.Record) outcome { return outcome{string(r.Value), `{"e":1}`} })
 		g := w.ready(config())
 		for code, want := range map[string]int{
@@ -94,7 +99,8 @@ func TestWhatNeverReachesKafka(t *testing.T) {
 		"method of a probe": {"POST", "/healthz", "", "", 405, "GET"},
 		"path":              {"POST", "/nowhere", "{}", "", 404, "error_code"},
 	}
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
+		t := w.t
 		w.worker(func(r *kgo.Record) outcome { t.Errorf("published: %s", r.Value); return echo(r) })
 		g := w.ready(cfg)
 		for name, tt := range tests {
@@ -109,7 +115,8 @@ func TestWhatNeverReachesKafka(t *testing.T) {
 }
 
 func TestADeadlineIsKeptInTheDialectOfTheRequest(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
+		t := w.t
 		w.worker(silent)
 		cfg := config()
 		cfg.MaxTimeout = 40 * time.Second

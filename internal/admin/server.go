@@ -51,8 +51,10 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		_ = srv.Close()
 	}
-	<-served
-	if err != nil && !errors.Is(err, http.ErrServerClosed) {
+	if ended := <-served; err == nil && !errors.Is(ended, http.ErrServerClosed) {
+		err = ended
+	}
+	if err != nil {
 		return fmt.Errorf("end of the running requests: %w", err)
 	}
 	return nil
