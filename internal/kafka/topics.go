@@ -1,0 +1,148 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Topics names the topics and says how missing ones are created.
+type Topics struct {
+	Requests    string `env:"TOPIC_REQUESTS" envDefault:"inference.requests"` // Requests are read here.
+	Results     string `env:"TOPIC_RESULTS" envDefault:"inference.results"`   // Answers are written here.
+	Replies     string `env:"TOPIC_REPLIES" envDefault:"inference.replies"`   // Answers to the gateways' requests are written here.
+	DeadLetters string `env:"TOPIC_DLQ" envDefault:"dlq.inference.requests"`  // Requests that got no prediction are copied here.
+	Partitions  int32  `env:"TOPIC_PARTITIONS" envDefault:"12"`               // Partitions of a topic that has to be created.
+	Replication int16  `env:"TOPIC_REPLICATION" envDefault:"-1"`              // Replicas of a topic that has to be created; -1: the broker's default.
+}
+
+// Names lists the topics.
+func (t Topics) Names() []string { return []string{t.Requests, t.Results, t.Replies, t.DeadLetters} }
+
+// Validate reports every mistake, each with the variable that holds it.
+func (t Topics) Validate() error {
+	legal := regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
+	vars := []string{"TOPIC_REQUESTS", "TOPIC_RESULTS", "TOPIC_REPLIES", "TOPIC_DLQ"}
+	var errs []error
+	names := t.Names()
+	for i, name := range names {
+		if !legal.MatchString(name) || name == "." || name == ".." {
+			errs = append(errs, fmt.Errorf(prefix+"%s: %q is not a legal topic name", vars[i], name))
+		}
+		// A broker's metrics take a dot for an underscore, and it refuses
+		// two topics that differ in nothing else.
+		for j := range i {
+			if strings.ReplaceAll(names[j], ".", "_") == strings.ReplaceAll(name, ".", "_") {
+				errs = append(errs, fmt.Errorf(prefix+"%s: %q collides with %s%s", vars[i], name, prefix, vars[j]))
+			}
+		}
+	}
+	if t.Partitions < 1 {
+		errs = append(errs, fmt.Errorf(prefix+"TOPIC_PARTITIONS: %d is below 1", t.Partitions))
+	}
+	if t.Replication == 0 || t.Replication < -1 {
+		errs = append(errs, fmt.Errorf(prefix+"TOPIC_REPLICATION: %d is neither -1 nor above 0", t.Replication))
+	}
+	return errors.Join(errs...)
+}
+
+// EnsureTopics creates the topics that are missing. One that exists is left
+// as it is. Another process may create them at the same time.
+func EnsureTopics(ctx context.Context, cl *kgo.Client, t Topics, logger *slog.Logger) error {
+	adm := kadm.NewClient(cl)
+	have, err := adm.ListTopics(ctx, t.Names()...)
+	if err != nil {
+		return fmt.Errorf("list topics: %w", err)
+	}
+	var missing []string
+	for _, name := range t.Names() {
+		if !have.Has(name) {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	made, err := adm.CreateTopics(ctx, t.Partitions, t.Replication, nil, missing...)
+	if err != nil {
+		return fmt.Errorf("create topics: %w", err)
+	}
+	var errs []error
+	for _, m := range made.Sorted() {
+		switch {
+		case m.Err == nil:
+			logger.Info("topic created", "topic", m.Topic, "partitions", t.Partitions)
+		case !errors.Is(m.Err, kerr.TopicAlreadyExists):
+			errs = append(errs, fmt.Errorf("create topic %s: %w %s", m.Topic, m.Err, m.ErrMessage))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// waitPause is the time between two looks at a broker that is not ready.
+const waitPause = 500 * time.Millisecond
+
+// WaitTopics returns when the broker answers and has all the topics, or when
+// ctx ends. It logs a line on each change of the reason to wait.
+func WaitTopics(ctx context.Context, cl *kgo.Client, logger *slog.Logger, topics ...string) error {
+	last := ""
+	for {
+		err := checkTopics(ctx, cl, topics)
+		if err == nil {
+			if last != "" {
+				logger.Info("kafka is ready", "topics", topics)
+			}
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("wait for topics: %w", context.Cause(ctx))
+		}
+		if reason := err.Error(); reason != last {
+			logger.Warn("waiting for kafka", "error", err)
+			last = reason
+		}
+		timer := time.NewTimer(waitPause)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+func checkTopics(ctx context.Context, cl *kgo.Client, topics []string) error {
+	// Bounded, for the client's own retries would keep a refused connection
+	// silent for half a minute.
+	ctx, cancel := context.WithTimeoutCause(ctx, 5*time.Second, errors.New("no answer within 5s"))
+	defer cancel()
+	if err := cl.Ping(ctx); err != nil {
+		return fmt.Errorf("no broker answers: %w", err)
+	}
+	have, err := kadm.NewClient(cl).ListTopics(ctx, topics...)
+	if err != nil {
+		return fmt.Errorf("list topics: %w", err)
+	}
+	var missing []string
+	for _, name := range topics {
+		switch d, ok := have[name]; {
+		case !ok || errors.Is(d.Err, kerr.UnknownTopicOrPartition):
+			missing = append(missing, name)
+		case d.Err != nil:
+			return fmt.Errorf("topic %s: %w", name, d.Err)
+		}
+	}
+	if len(missing) > 0 {
+		slices.Sort(missing)
+		return fmt.Errorf("topics are missing: %s", strings.Join(missing, ", "))
+	}
+	return nil
+}
