@@ -249,7 +249,7 @@ func equal(a, b []model.Tensor) bool {
 func requireAlike(t *testing.T, want, got model.Tensor) {
 	t.Helper()
 	require.Equal(t, want.Shape, got.Shape)
-	switch want.DType {
+	switch want.DType { //nolint:exhaustive // the others are exact
 	case model.Float32:
 		require.InDeltaSlice(t, model.View[float32](&want), model.View[float32](&got), 1e-4)
 	case model.Float64:

@@ -38,7 +38,10 @@ func TestConformance(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			modeltest.Conformance(t, modeltest.Case{
 				Rows: c.rows,
-				Open: func(t *testing.T) model.Model { return openUnmanaged(t, c.data) },
+				Open: func(t *testing.T) model.Model {
+					t.Helper()
+					return openUnmanaged(t, c.data)
+				},
 				Slow: func(t *testing.T) (model.Model, []model.Tensor) {
 					t.Helper()
 					return openUnmanaged(t, onnxtest.Slow(2000)), []model.Tensor{tensor(model.Float32, make([]float32, 512), 512, 1)}

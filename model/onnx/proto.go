@@ -98,10 +98,10 @@ func eachField(msg []byte, f func(field) error) error {
 		}
 		fd := field{num: int(num), typ: typ}
 		var m int
-		switch {
-		case typ == protowire.VarintType:
+		switch typ { //nolint:exhaustive // no field of the other types is read
+		case protowire.VarintType:
 			fd.number, m = protowire.ConsumeVarint(msg[n:])
-		case typ == protowire.BytesType:
+		case protowire.BytesType:
 			fd.bytes, m = protowire.ConsumeBytes(msg[n:])
 		default:
 			m = protowire.ConsumeFieldValue(num, typ, msg[n:])

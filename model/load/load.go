@@ -1,0 +1,122 @@
+// Package load turns a model folder, as MLflow writes it, into a
+// [model.Snapshot] that is ready to serve: opened by the runtime of its flavor,
+// warm, and known to batch or not.
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/millrace/millrace/model"
+)
+
+// Options of [Open].
+type Options struct {
+	Folder string // the model's, with its MLmodel
+
+	// What the snapshot is called; see model.Snapshot.
+	Name     string
+	Version  string
+	Identity string
+	Source   string
+
+	Limits   model.Limits
+	Lanes    int    // calls that run at a time, GOMAXPROCS when it is 0
+	Library  string // ONNX Runtime's shared library, looked for when it is empty
+	MaxBatch int    // rows of the largest batch to warm up for, 1 when it is 0
+}
+
+// opener opens the model of a folder whose flavor it knows.
+type opener func(ctx context.Context, f *folder, o *Options) (model.Model, error)
+
+// runtimes are the flavors that can be served.
+func runtimes() map[string]opener {
+	return map[string]opener{"onnx": openONNX}
+}
+
+// Open loads a folder. It fails, with the reason, on one that is incomplete,
+// that leads out of itself, that contradicts its signature, or that its runtime
+// refuses. The snapshot's owner is the caller.
+func Open(ctx context.Context, o Options) (*model.Snapshot, error) {
+	s, err := open(ctx, &o)
+	if err != nil {
+		return nil, fmt.Errorf("load model %s: %w", o.Folder, err)
+	}
+	return s, nil
+}
+
+func open(ctx context.Context, o *Options) (_ *model.Snapshot, err error) {
+	f, err := readFolder(o.Folder)
+	if err != nil {
+		return nil, err
+	}
+	openModel, flavor, err := runtimeOf(f)
+	if err != nil {
+		return nil, err
+	}
+	m, err := openModel(ctx, f, o)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.Close())
+		}
+	}()
+	codec, err := model.NewCodec(f.signature, m.Info(), o.Limits)
+	if err != nil {
+		return nil, err
+	}
+	ready, err := warm(ctx, m, exampleOf(f, codec), max(1, o.MaxBatch))
+	if err != nil {
+		return nil, err
+	}
+	if ready.Info().Batches { // the codec was built before that was known, and may depend on it
+		if codec, err = model.NewCodec(f.signature, ready.Info(), o.Limits); err != nil {
+			return nil, err
+		}
+	}
+	return model.Open(&model.Snapshot{
+		Name: o.Name, Version: o.Version, Identity: o.Identity, Source: o.Source,
+		Flavor: flavor, Loaded: time.Now(),
+		Signature: f.signature, Codec: codec, Model: ready,
+	}), nil
+}
+
+func runtimeOf(f *folder) (opener, string, error) {
+	known := runtimes()
+	for _, flavor := range f.flavors {
+		if open, ok := known[flavor]; ok {
+			return open, flavor, nil
+		}
+	}
+	supported := strings.Join(slices.Sorted(maps.Keys(known)), ", ")
+	if len(f.flavors) == 0 {
+		return nil, "", fmt.Errorf("MLmodel names no flavor; supported: %s", supported)
+	}
+	return nil, "", fmt.Errorf("none of the model's flavors (%s) is supported: %s", strings.Join(f.flavors, ", "), supported)
+}
+
+// exampleOf returns the inputs that the folder's example stands for, nil when
+// it has none or one that is not a request: MLflow saves some that it could not
+// serve itself.
+func exampleOf(f *folder, codec *model.Codec) []model.Tensor {
+	if f.example == "" {
+		return nil
+	}
+	body, err := os.ReadFile(f.example)
+	if err != nil {
+		return nil
+	}
+	var req model.Request
+	if err := codec.Decode(&req, "application/json", body); err != nil {
+		return nil
+	}
+	return req.Inputs
+}
