@@ -31,7 +31,11 @@ type lane struct {
 	inputs  []ort.Value
 	outputs []ort.Value
 	once    []ort.Value // to be destroyed after the call
-	pin     runtime.Pinner
+
+	// pin holds the memory that the runtime sees, for the length of a call: a
+	// pin that outlived it would bring the process down if a model were ever
+	// dropped without being closed.
+	pin runtime.Pinner
 }
 
 // slot is an input's or output's own memory, and the views of it by rows.
@@ -39,7 +43,6 @@ type slot struct {
 	buf   []byte
 	tail  []int64
 	views map[int64]*ort.CustomDataTensor
-	pin   runtime.Pinner
 }
 
 func newLane(ins, outs int) (*lane, error) {
@@ -63,12 +66,22 @@ func (l *lane) destroy() error {
 	return l.opts.Destroy()
 }
 
+// own returns a tensor over the slot's own memory, pinned for the call. A nil
+// interface comes with an error, not a nil tensor in one.
+func (s *slot) own(pin *runtime.Pinner, d model.DType, shape []int64, size int) (ort.Value, error) {
+	v, err := s.view(d, shape, size)
+	if err != nil {
+		return nil, err
+	}
+	pin.Pin(&s.buf[0])
+	return v, nil
+}
+
 // view returns a tensor over the slot's own memory, at the wanted shape.
 func (s *slot) view(d model.DType, shape []int64, size int) (*ort.CustomDataTensor, error) {
 	if len(s.buf) < size || !slices.Equal(s.tail, shape[1:]) || len(s.views) >= maxViews {
 		s.clear()
 		s.buf = alignedBytes(max(copyLimit, size))
-		s.pin.Pin(&s.buf[0])
 		s.tail = slices.Clone(shape[1:])
 		s.views = map[int64]*ort.CustomDataTensor{}
 	}
@@ -88,7 +101,6 @@ func (s *slot) clear() {
 		_ = v.Destroy() // cannot fail
 	}
 	s.views = nil
-	s.pin.Unpin()
 	s.buf = nil
 }
 
@@ -123,7 +135,7 @@ func (l *lane) input(i int, scalar bool, t *model.Tensor) (ort.Value, error) {
 	if len(t.Data) > copyLimit {
 		return l.borrow(t.DType, shape, t.Data)
 	}
-	v, err := l.ins[i].view(t.DType, shape, len(t.Data))
+	v, err := l.ins[i].own(&l.pin, t.DType, shape, len(t.Data))
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -325,5 +326,20 @@ func TestExternalData(t *testing.T) {
 			require.Equal(t, []float32{2, 3, 4, 5}, model.View[float32](&out[0]))
 			require.NoError(t, m.Close())
 		})
+	}
+}
+
+// A model that somebody forgets to close is a leak, and no more.
+func TestForgottenModel(t *testing.T) {
+	func() {
+		m, err := onnx.Open(t.Context(), write(t, onnxtest.Version(1)), onnx.Options{})
+		require.NoError(t, err)
+		for range 2 {
+			_, err = m.Predict(t.Context(), []model.Tensor{tensor(model.Float32, make([]float32, 8), 2, 4)})
+			require.NoError(t, err)
+		}
+	}()
+	for range 3 {
+		runtime.GC()
 	}
 }

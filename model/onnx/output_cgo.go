@@ -37,7 +37,7 @@ func (l *lane) runInto(m *Model, shapes []outShape, rows int64) ([]model.Tensor,
 		if size > copyLimit {
 			l.outputs[i], err = l.borrow(d, shape, outs[i].Data)
 		} else {
-			l.outputs[i], err = l.outs[i].view(d, shape, size)
+			l.outputs[i], err = l.outs[i].own(&l.pin, d, shape, size)
 		}
 		if err != nil {
 			return nil, err
