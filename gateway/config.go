@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// largestBody is well below what the client writes at once.
+const largestBody = 64 << 20
+
 // Config is what an operator sets.
 type Config struct {
 	Addr           string        `env:"GATEWAY_ADDR" envDefault:":8000"`               // Host and port to listen on.
@@ -42,7 +45,7 @@ func (c *Config) Validate() error {
 	refuse(c.ReadTimeout <= 0, "GATEWAY_READ_TIMEOUT", "must be above 0")
 	refuse(c.DrainTimeout <= 0, "GATEWAY_DRAIN_TIMEOUT", "must be above 0")
 	refuse(c.MaxWaiting < 1, "GATEWAY_MAX_WAITING", "must be at least 1")
-	refuse(c.MaxBodyBytes < 1, "GATEWAY_MAX_BODY_BYTES", "must be at least 1")
+	refuse(c.MaxBodyBytes < 1 || c.MaxBodyBytes > largestBody, "GATEWAY_MAX_BODY_BYTES", "must be 1 to 67108864")
 	refuse(c.Group == "", "GROUP", "must not be empty")
 	refuse(c.LagInterval < time.Second, "GROUP_LAG_INTERVAL", "must be at least 1s")
 	return errors.Join(errs...)

@@ -143,7 +143,7 @@ func (g *Gateway) clientOpts() []kgo.Opt {
 		kgo.ProducerLinger(0), // a linger is paid by every request
 		kgo.RecordDeliveryTimeout(g.cfg.PublishTimeout),
 		kgo.MaxBufferedRecords(2*g.cfg.MaxWaiting + 10),
-		kgo.ProducerBatchMaxBytes(int32(min(max(g.cfg.MaxBodyBytes+64<<10, 1_000_012), 100<<20))),
+		kgo.ProducerBatchMaxBytes(int32(max(g.cfg.MaxBodyBytes+maxRecordHead, 1_000_012))), //nolint:gosec // the body is bounded by Validate
 		kgo.RecordPartitioner(partitioner{replies: g.cfg.ReplyTopic}),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.FetchMaxBytes(16 << 20),
@@ -153,6 +153,10 @@ func (g *Gateway) clientOpts() []kgo.Opt {
 		kgo.DisableClientMetrics(),
 	}
 }
+
+// maxRecordHead is room for a record's key and headers: the HTTP headers that
+// they come from are bounded likewise.
+const maxRecordHead = 128 << 10
 
 // partitioner spreads requests batch by batch, those with a key by key, and
 // takes a probe's partition as it is.

@@ -5,12 +5,14 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -45,6 +47,8 @@ func TestAClientThatGoesAwayFreesItsSlotAndOrphansItsReply(t *testing.T) {
 	inWorld(t, func(w *world) {
 		t := w.t
 		release := make(chan struct{})
+		free := sync.OnceFunc(func() { close(release) })
+		defer free() // or a failure would hang in the clean-up
 		w.worker(func(r *kgo.Record) outcome { <-release; return echo(r) })
 		cfg := config()
 		cfg.MaxWaiting = 1
@@ -60,7 +64,7 @@ func TestAClientThatGoesAwayFreesItsSlotAndOrphansItsReply(t *testing.T) {
 		require.InDelta(t, 0, testutil.ToFloat64(g.m.Waiting), 0)
 		require.InDelta(t, 1, testutil.ToFloat64(g.m.Gone), 0)
 		require.InDelta(t, 1, testutil.ToFloat64(g.m.Requests.WithLabelValues("499")), 0)
-		close(release)
+		free()
 		require.Equal(t, http.StatusOK, g.post("{}", nil).status)
 		time.Sleep(time.Second)
 		require.InDelta(t, 1, testutil.ToFloat64(g.m.Orphans), 0)
@@ -147,7 +151,7 @@ func TestABrokerThatRefusesMakes503InTime(t *testing.T) {
 		t := w.t
 		w.worker(echo)
 		g := w.ready(config())
-		fault := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: requests, Count: -1, Err: notLeader()})
+		fault := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: requests, Count: -1, Err: kerr.NotLeaderForPartition})
 		start := time.Now()
 		res := g.post("{}", nil)
 		require.Equal(t, http.StatusServiceUnavailable, res.status)
@@ -164,7 +168,7 @@ func TestReadinessFollowsTheProbe(t *testing.T) {
 		t := w.t
 		w.worker(echo)
 		g := w.ready(config())
-		fault := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: replies, Count: -1, Err: notLeader()})
+		fault := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: replies, Count: -1, Err: kerr.NotLeaderForPartition})
 		time.Sleep(15 * time.Second)
 		res := g.get("/readyz")
 		require.Equal(t, http.StatusServiceUnavailable, res.status)
@@ -190,4 +194,17 @@ func TestWithoutTopicsItIsNotReadyAndSaysWhy(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		require.Equal(t, http.StatusOK, g.get("/readyz").status)
 	}, requests)
+}
+
+func TestWhatTheBrokerFindsTooLargeIsNotToBeSentAgain(t *testing.T) {
+	inWorld(t, func(w *world) {
+		t := w.t
+		w.worker(func(*kgo.Record) outcome { return outcome{"ok", "{}"} })
+		g := w.ready(config())
+		w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: requests, Err: kerr.MessageTooLarge})
+		res := g.post("{}", nil)
+		require.Equal(t, http.StatusRequestEntityTooLarge, res.status)
+		require.Contains(t, res.body, `"retryable":false`)
+		require.Equal(t, http.StatusOK, g.post(strings.Repeat("x", 1<<20), nil).status, "the largest body allowed")
+	})
 }

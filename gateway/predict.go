@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/millrace/millrace/internal/admin"
@@ -131,8 +132,7 @@ func (g *Gateway) roundTrip(ctx context.Context, h http.Header, body []byte, dea
 			return rec, i, nil
 		case err := <-sent:
 			if err != nil {
-				g.log.WarnContext(ctx, "publishing a request fails", "err", err)
-				return nil, i, model.Errorf(model.Unavailable, "the request could not be published")
+				return nil, i, g.unpublished(ctx, err)
 			}
 			published, sent = true, nil
 			late.Stop()
@@ -149,6 +149,16 @@ func (g *Gateway) roundTrip(ctx context.Context, h http.Header, body []byte, dea
 			return nil, i, model.Errorf(model.DeadlineExceeded, "no answer came before the request's deadline")
 		}
 	}
+}
+
+// unpublished says why a request did not get into its topic. The broker has a limit
+// of its own, and sending the same again does not help there.
+func (g *Gateway) unpublished(ctx context.Context, err error) *model.Error {
+	if errors.Is(err, kerr.MessageTooLarge) {
+		return model.Errorf(model.TooLarge, "the request is larger than the broker takes")
+	}
+	g.log.WarnContext(ctx, "publishing a request fails", "err", err)
+	return model.Errorf(model.Unavailable, "the request could not be published")
 }
 
 // record is the request as it goes to the workers, its body untouched.

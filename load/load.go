@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"sync"
@@ -43,7 +44,7 @@ func (c *Config) Validate() error {
 	refuse(err != nil || target.Host == "" || (target.Scheme != "http" && target.Scheme != "https"),
 		fmt.Sprintf("--url: %q is no http or https address", c.URL))
 	refuse(c.Users < 1, "--users: must be at least 1")
-	refuse(!(c.SpawnRate >= 0), "--spawn-rate: must not be below 0") //nolint:staticcheck // NaN must be refused too
+	refuse(c.SpawnRate < 0 || math.IsNaN(c.SpawnRate), "--spawn-rate: must not be below 0")
 	refuse(c.Duration < 0, "--duration: must not be below 0")
 	refuse(c.Timeout < 0, "--timeout: must not be below 0")
 	refuse(c.Think < 0, "--think: must not be below 0")

@@ -144,15 +144,28 @@ func TestEachUserKeepsItsConnection(t *testing.T) {
 	connections, bodies := 0, make(map[string]int)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	// All users wait for each other in the first rounds, so that as many
+	// connections are idle at once. The responses are too long to be read by
+	// the way.
+	var rounds [10]sync.WaitGroup
+	for i := range rounds {
+		rounds[i].Add(users)
+	}
+	long := bytes.Repeat([]byte("x"), 1<<20)
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		text, _ := io.ReadAll(r.Body)
+		if n, _ := strconv.Atoi(string(text)); n < users*len(rounds) {
+			rounds[n/users].Done()
+			rounds[n/users].Wait()
+		}
+		defer func() { _, _ = w.Write(long) }()
 		mu.Lock()
 		defer mu.Unlock()
 		bodies[string(text)]++
 		if r.Header.Get("Content-Type") != "application/json" || r.Header.Get("X-Model") != "m" {
 			w.WriteHeader(http.StatusBadRequest)
 		}
-		if len(bodies) >= 400 {
+		if len(bodies) >= 120 {
 			cancel()
 		}
 	}))
@@ -165,10 +178,13 @@ func TestEachUserKeepsItsConnection(t *testing.T) {
 	}
 	srv.Start()
 	defer srv.Close()
-	r, err := load.Run(ctx, load.Config{URL: srv.URL, Users: users, Header: map[string]string{"X-Model": "m"}, Body: number}, io.Discard)
+	r, err := load.Run(ctx, load.Config{
+		URL: srv.URL, Users: users, Header: map[string]string{"X-Model": "m"}, Body: number,
+		Think: 5 * time.Millisecond, // so that all connections are idle at once
+	}, io.Discard)
 	require.NoError(t, err)
 	require.Zero(t, r.Failures, r.Reasons)
-	require.GreaterOrEqual(t, r.Requests, int64(400-users))
+	require.GreaterOrEqual(t, r.Requests, int64(120-users))
 	mu.Lock()
 	defer mu.Unlock()
 	require.LessOrEqual(t, connections, users)
