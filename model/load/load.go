@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/model"
+	"github.com/millrace/millrace/model/mlflow"
 )
 
 // Options of [Open].
@@ -33,7 +34,7 @@ type Options struct {
 }
 
 // opener opens the model of a folder whose flavor it knows.
-type opener func(ctx context.Context, f *folder, o *Options) (model.Model, error)
+type opener func(ctx context.Context, f *mlflow.Folder, o *Options) (model.Model, error)
 
 // runtimes are the flavors that can be served.
 func runtimes() map[string]opener {
@@ -44,19 +45,23 @@ func runtimes() map[string]opener {
 // that leads out of itself, that contradicts its signature, or that its runtime
 // refuses. The snapshot's owner is the caller.
 func Open(ctx context.Context, o Options) (*model.Snapshot, error) {
-	s, err := open(ctx, &o)
+	f, err := mlflow.ReadFolder(o.Folder)
+	if err != nil {
+		return nil, err // it names the folder
+	}
+	s, err := open(ctx, f, &o)
 	if err != nil {
 		return nil, fmt.Errorf("load model %s: %w", o.Folder, err)
 	}
 	return s, nil
 }
 
-func open(ctx context.Context, o *Options) (_ *model.Snapshot, err error) {
-	f, err := readFolder(o.Folder)
+func open(ctx context.Context, f *mlflow.Folder, o *Options) (_ *model.Snapshot, err error) {
+	openModel, err := runtimeOf(f)
 	if err != nil {
 		return nil, err
 	}
-	openModel, flavor, err := runtimeOf(f)
+	signature, err := f.Signature()
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +74,7 @@ func open(ctx context.Context, o *Options) (_ *model.Snapshot, err error) {
 			err = errors.Join(err, m.Close())
 		}
 	}()
-	codec, err := model.NewCodec(f.signature, m.Info(), o.Limits)
+	codec, err := model.NewCodec(signature, m.Info(), o.Limits)
 	if err != nil {
 		return nil, err
 	}
@@ -78,39 +83,34 @@ func open(ctx context.Context, o *Options) (_ *model.Snapshot, err error) {
 		return nil, err
 	}
 	if ready.Info().Batches { // the codec was built before that was known, and may depend on it
-		if codec, err = model.NewCodec(f.signature, ready.Info(), o.Limits); err != nil {
+		if codec, err = model.NewCodec(signature, ready.Info(), o.Limits); err != nil {
 			return nil, err
 		}
 	}
 	return model.Open(&model.Snapshot{
 		Name: o.Name, Version: o.Version, Identity: o.Identity, Source: o.Source,
-		Flavor: flavor, Loaded: time.Now(),
-		Signature: f.signature, Codec: codec, Model: ready,
+		Flavor: f.Flavor, Loaded: time.Now(),
+		Signature: signature, Codec: codec, Model: ready,
 	}), nil
 }
 
-func runtimeOf(f *folder) (opener, string, error) {
+func runtimeOf(f *mlflow.Folder) (opener, error) {
 	known := runtimes()
-	for _, flavor := range f.flavors {
-		if open, ok := known[flavor]; ok {
-			return open, flavor, nil
-		}
+	if open, ok := known[f.Flavor]; ok {
+		return open, nil
 	}
-	supported := strings.Join(slices.Sorted(maps.Keys(known)), ", ")
-	if len(f.flavors) == 0 {
-		return nil, "", fmt.Errorf("MLmodel names no flavor; supported: %s", supported)
-	}
-	return nil, "", fmt.Errorf("none of the model's flavors (%s) is supported: %s", strings.Join(f.flavors, ", "), supported)
+	return nil, fmt.Errorf("none of the model's flavors (%s) is supported: %s",
+		strings.Join(f.Flavors, ", "), strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 }
 
 // exampleOf returns the inputs that the folder's example stands for, nil when
 // it has none or one that is not a request: MLflow saves some that it could not
 // serve itself.
-func exampleOf(f *folder, codec *model.Codec) []model.Tensor {
-	if f.example == "" {
+func exampleOf(f *mlflow.Folder, codec *model.Codec) []model.Tensor {
+	if f.ServingExample == "" {
 		return nil
 	}
-	body, err := os.ReadFile(f.example)
+	body, err := os.ReadFile(f.ServingExample)
 	if err != nil {
 		return nil
 	}
