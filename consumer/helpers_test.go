@@ -1,0 +1,267 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/goleak"
+
+	"github.com/millrace/millrace/metrics"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	in  = "in"
+	out = "out"
+)
+
+// bench is a broker in virtual time, with what a test needs around it.
+type bench struct {
+	t       *testing.T
+	cluster *kfake.Cluster
+	net     *kfake.VirtualNetwork
+	client  *kgo.Client
+	admin   *kadm.Client
+}
+
+// virtual runs a test in virtual time against a broker of its own.
+func virtual(t *testing.T, partitions int32, test func(*bench)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		vn := &kfake.VirtualNetwork{}
+		c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(9092), kfake.ListenFn(vn.Listen),
+			kfake.SeedTopics(partitions, in, out))
+		require.NoError(t, err)
+		defer c.Close()
+		b := &bench{t: t, cluster: c, net: vn}
+		b.client, err = kgo.NewClient(append(b.opts(), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))...)
+		require.NoError(t, err)
+		defer b.client.Close()
+		b.admin = kadm.NewClient(b.client)
+		test(b)
+	})
+}
+
+func (b *bench) opts() []kgo.Opt {
+	return []kgo.Opt{
+		kgo.SeedBrokers(b.cluster.ListenAddrs()...), kgo.Dialer(b.net.DialContext), kgo.DisableClientMetrics(),
+		kgo.ProducerLinger(0), kgo.MetadataMinAge(100 * time.Millisecond),
+		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }),
+	}
+}
+
+// fill writes requests with the values from..from+n-1.
+func (b *bench) fill(from, n int) {
+	b.t.Helper()
+	recs := make([]*kgo.Record, n)
+	for i := range recs {
+		recs[i] = &kgo.Record{Topic: in, Value: []byte(strconv.Itoa(from + i))}
+	}
+	require.NoError(b.t, b.client.ProduceSync(b.t.Context(), recs...).FirstErr())
+}
+
+// answers counts the answers by value.
+func (b *bench) answers() map[string]int {
+	b.t.Helper()
+	ends, err := b.admin.ListEndOffsets(b.t.Context(), out)
+	require.NoError(b.t, err)
+	var want int64
+	ends.Each(func(o kadm.ListedOffset) { want += o.Offset })
+	cl, err := kgo.NewClient(append(b.opts(), kgo.ConsumeTopics(out))...)
+	require.NoError(b.t, err)
+	defer cl.Close()
+	got := make(map[string]int)
+	for n := int64(0); n < want; {
+		cl.PollFetches(b.t.Context()).EachRecord(func(r *kgo.Record) { got[string(r.Value)]++; n++ })
+	}
+	return got
+}
+
+func (b *bench) committed() map[int32]int64 {
+	b.t.Helper()
+	got := make(map[int32]int64)
+	resp, err := b.admin.FetchOffsets(b.t.Context(), "g")
+	require.NoError(b.t, err)
+	resp.Each(func(o kadm.OffsetResponse) { got[o.Partition] = o.At })
+	return got
+}
+
+func (b *bench) until(what string, ok func() bool) {
+	b.t.Helper()
+	for deadline := time.Now().Add(5 * time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
+		require.True(b.t, time.Now().Before(deadline), "waited in vain: %s", what)
+	}
+}
+
+func config() Config {
+	return Config{
+		Group: "g", Protocol: protocolClassic, OffsetReset: resetEarliest,
+		SessionTimeout: 10 * time.Second, RebalanceTimeout: 30 * time.Second, HeartbeatInterval: time.Second,
+		MaxRecords: 512, MaxBytes: 1 << 20, FetchMaxBytes: 1 << 20,
+		CommitInterval: 500 * time.Millisecond, DrainTimeout: 20 * time.Second,
+		WatchdogTimeout: 2 * time.Minute, LagInterval: 5 * time.Second,
+	}
+}
+
+// member is a running consumer.
+type member struct {
+	*Consumer
+	reg   *prometheus.Registry
+	stop  context.CancelFunc
+	ended chan error
+	wire  *wires
+}
+
+func (b *bench) start(cfg Config, pool Pool, opts ...kgo.Opt) *member {
+	b.t.Helper()
+	reg := prometheus.NewRegistry()
+	w := &wires{dial: b.net.DialContext}
+	c, err := New(cfg, Deps{
+		Topic: in, Pool: pool, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Metrics: metrics.NewConsumer(reg), Client: append(append(b.opts(), kgo.Dialer(w.Dial)), opts...),
+	})
+	require.NoError(b.t, err)
+	ctx, stop := context.WithCancel(context.Background())
+	m := &member{Consumer: c, reg: reg, stop: stop, ended: make(chan error, 1), wire: w}
+	go func() { m.ended <- c.Run(ctx) }()
+	return m
+}
+
+func (m *member) halt(t *testing.T) {
+	t.Helper()
+	m.stop()
+	require.NoError(t, <-m.ended)
+}
+
+// value reads a series by name and labels' values.
+func (m *member) value(t *testing.T, name string, labels ...string) (float64, bool) {
+	t.Helper()
+	fams, err := m.reg.Gather()
+	require.NoError(t, err)
+	for _, f := range fams {
+		for _, s := range f.GetMetric() {
+			match := f.GetName() == name && len(s.GetLabel()) == len(labels)
+			for i := range labels {
+				match = match && s.GetLabel()[i].GetValue() == labels[i]
+			}
+			if match {
+				return s.GetGauge().GetValue() + s.GetCounter().GetValue(), true
+			}
+		}
+	}
+	return 0, false
+}
+
+func (m *member) is(t *testing.T, want float64, name string, labels ...string) bool {
+	t.Helper()
+	v, ok := m.value(t, name, labels...)
+	return ok && v == want
+}
+
+// answering is a pool that answers by producing, after a while.
+type answering struct {
+	client *kgo.Client
+	delay  func() time.Duration
+	sent   atomic.Int64
+}
+
+func (p *answering) Submit(ctx context.Context, recs []*kgo.Record, done func(*kgo.Record, error)) {
+	for _, r := range recs {
+		wait := time.Duration(0)
+		if p.delay != nil {
+			wait = p.delay()
+		}
+		time.AfterFunc(wait, func() {
+			if ctx.Err() != nil {
+				done(r, context.Cause(ctx))
+				return
+			}
+			p.sent.Add(1)
+			p.client.Produce(context.Background(), &kgo.Record{Topic: out, Value: r.Value}, func(_ *kgo.Record, err error) { done(r, err) })
+		})
+	}
+}
+
+// holding is a pool that keeps records until it is told.
+type holding struct {
+	mu   sync.Mutex
+	recs []*kgo.Record
+	done func(*kgo.Record, error)
+	ctx  context.Context
+	back bool // give back what is held when the lease ends
+}
+
+func (p *holding) Submit(ctx context.Context, recs []*kgo.Record, done func(*kgo.Record, error)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.recs, p.done, p.ctx = append(p.recs, recs...), done, ctx
+	if p.back {
+		context.AfterFunc(ctx, func() {
+			for _, r := range recs {
+				done(r, context.Cause(ctx))
+			}
+		})
+	}
+}
+
+func (p *holding) held() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.recs)
+}
+
+// answer resolves the first n that are held.
+func (p *holding) answer(n int, err error) {
+	p.mu.Lock()
+	recs, done := p.recs[:n], p.done
+	p.recs = p.recs[n:]
+	p.mu.Unlock()
+	for _, r := range recs {
+		done(r, err)
+	}
+}
+
+// wires cuts a process off, as a crash does.
+type wires struct {
+	dial  func(context.Context, string, string) (net.Conn, error)
+	mu    sync.Mutex
+	dead  bool
+	conns []net.Conn
+}
+
+func (w *wires) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.dead {
+		return nil, errors.New("cut off")
+	}
+	c, err := w.dial(ctx, network, addr)
+	if err == nil {
+		w.conns = append(w.conns, c)
+	}
+	return c, err
+}
+
+func (w *wires) cut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dead = true
+	for _, c := range w.conns {
+		_ = c.Close()
+	}
+}

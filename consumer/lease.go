@@ -1,0 +1,182 @@
+package consumer
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// lease is the right to answer a partition's records, from its assignment to
+// its revocation. Work that ends later finds its own lease closed, whatever
+// lease the partition has by then, and commits nothing.
+type lease struct {
+	topic     string
+	partition int32
+	epoch     uint64          // counts the assignments of this process
+	ctx       context.Context //nolint:containedctx // The lease's life is what it stands for; it is handed to the pool with each submission.
+	cancel    context.CancelCauseFunc
+
+	mu        sync.Mutex // guards what follows
+	tracker   tracker
+	committed int64         // the watermark that the broker has
+	end       int64         // last stable offset, as last heard
+	from      int64         // for the lag alone, where consuming begins before the watermark is known
+	logStart  int64         // first offset of the log, as last heard
+	inFlight  int           // submitted and not given back
+	idle      chan struct{} // closed while nothing is in flight
+	closed    bool          // no more submissions
+	moved     time.Time     // when the watermark last moved, or work began
+	failures  int           // submissions in a row that the pool failed
+}
+
+func newLease(parent context.Context, topic string, partition int32, epoch uint64) *lease {
+	ctx, cancel := context.WithCancelCause(parent)
+	idle := make(chan struct{})
+	close(idle)
+	return &lease{
+		topic: topic, partition: partition, epoch: epoch, ctx: ctx, cancel: cancel,
+		tracker: newTracker(), committed: unknown, end: unknown, from: unknown, logStart: unknown, idle: idle,
+	}
+}
+
+// fits says whether fetched records follow on what is tracked. They do not
+// when the log was cut and written anew.
+func (l *lease) fits(first int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.tracker.follows(first)
+}
+
+// startAt takes over the offset that the group has committed.
+func (l *lease) startAt(offset int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.tracker.watermark < 0 {
+		l.tracker.watermark, l.committed = offset, offset
+	}
+}
+
+// register tracks fetched records. Control records are no requests: they are
+// resolved at once, else a transactional topic shows a lag of one for ever.
+// It returns those to submit, in offset order.
+func (l *lease) register(recs []*kgo.Record, stable int64) []*kgo.Record {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.end = max(l.end, stable)
+	requests := recs[:0]
+	for _, r := range recs {
+		if !l.tracker.add(r.Offset, r.LeaderEpoch, r.Timestamp) {
+			continue
+		}
+		l.end = max(l.end, r.Offset+1)
+		if r.Attrs.IsControl() {
+			l.resolve(r.Offset)
+			continue
+		}
+		requests = append(requests, r)
+	}
+	return requests
+}
+
+// begin counts records that are about to be submitted. It returns false when
+// the lease has been closed meanwhile.
+func (l *lease) begin(n int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	if l.inFlight == 0 {
+		l.idle = make(chan struct{})
+		l.moved = time.Now()
+	}
+	l.inFlight += n
+	return true
+}
+
+// finish takes a record out of flight, resolved or given back.
+func (l *lease) finish(offset int64, resolved bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if resolved {
+		l.failures = 0
+		l.resolve(offset)
+	}
+	l.inFlight--
+	if l.inFlight == 0 {
+		close(l.idle)
+	}
+}
+
+// resolve is called under mu.
+func (l *lease) resolve(offset int64) {
+	before := l.tracker.watermark
+	l.tracker.resolve(offset)
+	if l.tracker.watermark != before {
+		l.moved = time.Now()
+	}
+}
+
+// failed counts a submission that the pool failed and says when to try again.
+func (l *lease) failed() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failures++
+	return min(retryFirst<<min(l.failures-1, 10), retryMax)
+}
+
+// close ends submissions and gives back what is queued.
+func (l *lease) close(cause error) {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	l.cancel(cause)
+}
+
+// waitIdle returns false when ctx ends while records are in flight.
+func (l *lease) waitIdle(ctx context.Context) bool {
+	l.mu.Lock()
+	idle := l.idle
+	l.mu.Unlock()
+	select {
+	case <-idle:
+		return true
+	default:
+	}
+	select {
+	case <-idle:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// toCommit is the watermark, when the broker does not have it.
+func (l *lease) toCommit() (kgo.EpochOffset, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := &l.tracker
+	if t.watermark <= l.committed {
+		return kgo.EpochOffset{}, false
+	}
+	return kgo.EpochOffset{Epoch: t.epoch, Offset: t.watermark}, true
+}
+
+func (l *lease) setCommitted(offset int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.committed = max(l.committed, offset)
+}
+
+// stalled says for how long records have been in flight without the watermark
+// moving; silence is no stall.
+func (l *lease) stalled(now time.Time) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.inFlight == 0 {
+		return 0
+	}
+	return now.Sub(l.moved)
+}

@@ -1,0 +1,139 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// intake is what one poll brought for one lease.
+type intake struct {
+	lease *lease
+	recs  []*kgo.Record
+}
+
+// pollLoop takes records in until ctx ends.
+func (c *Consumer) pollLoop(ctx context.Context) {
+	for {
+		free := c.budget.waitFree(ctx)
+		if free == 0 {
+			return
+		}
+		fetches := c.cl.PollRecords(ctx, free)
+		taken := c.register(fetches)
+		c.cl.AllowRebalance()
+		if ctx.Err() != nil || fetches.IsClientClosed() {
+			return
+		}
+		failed := c.noteErrors(fetches)
+		for _, in := range taken {
+			c.submit(ctx, in)
+		}
+		if failed && len(taken) == 0 {
+			pause(ctx, 100*time.Millisecond)
+		}
+	}
+}
+
+// register tracks what was polled, while no rebalance can take the leases.
+func (c *Consumer) register(fetches kgo.Fetches) []intake {
+	var taken []intake
+	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
+		if len(p.Records) == 0 {
+			return
+		}
+		l := c.lease(partition{p.Topic, p.Partition})
+		if l == nil {
+			return // not ours: it will be consumed by who holds it
+		}
+		if first := p.Records[0].Offset; !l.fits(first) {
+			l = c.renew(l, first)
+		}
+		stable := p.LastStableOffset
+		if stable < 0 {
+			stable = p.HighWatermark
+		}
+		recs := l.register(p.Records, stable)
+		c.Metrics.Consumed.Add(float64(len(recs)))
+		if len(recs) > 0 {
+			taken = append(taken, intake{l, recs})
+		}
+	})
+	return taken
+}
+
+// submit hands records to the pool as the budget allows. What the lease or ctx
+// outlives stays unresolved, and is consumed again.
+func (c *Consumer) submit(ctx context.Context, in intake) {
+	for len(in.recs) > 0 {
+		n := c.budget.take(ctx, in.lease.ctx, in.recs)
+		if n == 0 {
+			return
+		}
+		part := in.recs[:n:n]
+		in.recs = in.recs[n:]
+		if !in.lease.begin(n) {
+			for _, r := range part {
+				c.budget.release(r)
+			}
+			return
+		}
+		c.hand(in.lease, part)
+	}
+}
+
+func (c *Consumer) hand(l *lease, recs []*kgo.Record) {
+	c.Pool.Submit(l.ctx, recs, func(r *kgo.Record, err error) { c.done(l, r, err) })
+}
+
+// done is what the pool calls. A record that is not answered while its lease
+// lives is not allowed to hold the watermark for ever: it is submitted again.
+func (c *Consumer) done(l *lease, r *kgo.Record, err error) {
+	if err != nil && l.ctx.Err() == nil {
+		c.retry <- failed{lease: l, rec: r, err: err}
+		return
+	}
+	l.finish(r.Offset, err == nil)
+	c.budget.release(r)
+}
+
+// noteErrors logs a partition's error when it changes, and counts all.
+func (c *Consumer) noteErrors(fetches kgo.Fetches) bool {
+	failing := false
+	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
+		if p.Err == nil {
+			delete(c.fetchErrs, partition{p.Topic, p.Partition})
+		}
+	})
+	fetches.EachError(func(topic string, id int32, err error) {
+		if errors.Is(err, context.Canceled) || errors.Is(err, kgo.ErrClientClosed) {
+			return
+		}
+		failing = true
+		c.Metrics.FetchErrors.Inc()
+		p := partition{topic, id}
+		if c.fetchErrs[p] == err.Error() {
+			return
+		}
+		c.fetchErrs[p] = err.Error()
+		var loss *kgo.ErrDataLoss
+		if errors.As(err, &loss) {
+			c.Log.Error("the broker has lost records of the partition",
+				"topic", topic, "partition", id, "consumed_to", loss.ConsumedTo, "reset_to", loss.ResetTo)
+			return
+		}
+		c.Log.Warn("fetching fails; the client goes on trying", "topic", topic, "partition", id, "error", err)
+	})
+	return failing
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

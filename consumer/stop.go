@@ -1,0 +1,63 @@
+package consumer
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+)
+
+// drain waits for what is in flight while heartbeats, commits and rebalances
+// go on. After a stall there is nothing to wait for.
+func (c *Consumer) drain() {
+	if c.stalled.Load() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.DrainTimeout)
+	defer cancel()
+	if !c.budget.waitZero(ctx) {
+		c.Log.Warn("records are in flight after the drain's limit; what is queued is given back", "limit", c.cfg.DrainTimeout)
+	}
+}
+
+// closeLeases gives back what is queued.
+func (c *Consumer) closeLeases(cause error) {
+	for _, l := range c.held() {
+		l.close(cause)
+	}
+}
+
+// waitRunning waits, within the bound of a revoke, for what executors had
+// taken when the leases were closed.
+func (c *Consumer) waitRunning() {
+	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.revokeDrain())
+	defer cancel()
+	if !c.budget.waitZero(ctx) {
+		c.Log.Warn("records are running after the stop's limit; they will be answered again", "limit", c.cfg.revokeDrain())
+	}
+}
+
+// leave commits for the last time and gives the partitions back at once: the
+// client would keep those of a static member until its session ends.
+func (c *Consumer) leave() {
+	c.commitWithin(commitBound, nil)
+	c.cl.AllowRebalance()
+	ctx, cancel := context.WithTimeout(context.Background(), commitBound)
+	defer cancel()
+	if err := c.cl.LeaveGroupContext(ctx); err != nil {
+		c.Log.Warn("leaving the group failed; its session has to end", "group", c.cfg.Group, "error", err)
+	}
+	if c.cfg.InstanceID != "" {
+		leave := kadm.LeaveGroup(c.cfg.Group).InstanceIDs(c.cfg.InstanceID).Reason("the worker stops for good")
+		resp, err := c.admin.LeaveGroup(ctx, leave)
+		if err == nil {
+			err = resp.Error()
+		}
+		if err != nil {
+			c.Log.Warn("static member could not leave; its session has to end",
+				"group", c.cfg.Group, "instance_id", c.cfg.InstanceID, "error", err)
+		}
+	}
+	c.drop(c.held())
+	c.joined.Store(false)
+	c.cl.CloseAllowingRebalance()
+}
