@@ -1,0 +1,153 @@
+// Package follow keeps the version of a model that a reference names loaded
+// and warm: it asks a registry what the reference names, loads a new version
+// beside the one that serves, and swaps the two atomically. Whatever fails on
+// the way leaves the last good version serving. It knows neither registries nor
+// runtimes; both are functions that it is given.
+package follow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/model"
+)
+
+// Resolved is what a reference names at the moment.
+type Resolved struct {
+	Name     string
+	Version  string
+	Identity string // tells apart versions that share a name and number
+	Value    any    // what the resolver wants to hand to the loader
+}
+
+// Observer is told what happens, for metrics. Any of its functions may be nil.
+// They are called from the goroutines of [Follower.Run].
+type Observer struct {
+	Polled func(model string, err error)
+	Loaded func(model string, took time.Duration, err error)
+	// Swapped gets the snapshot that serves from now on and the one before,
+	// which is nil the first time.
+	Swapped func(now, before *model.Snapshot)
+}
+
+// Target is one reference to follow.
+type Target struct {
+	Reference string // for people and logs
+	Name      string // what requests may call it besides its registered name; may be empty
+	Alias     string // makes name@alias a name for it, while it serves
+
+	// Resolve asks what the reference names. Load gives a snapshot of it, warm
+	// and owned by the follower.
+	Resolve func(context.Context) (Resolved, error)
+	Load    func(context.Context, Resolved) (*model.Snapshot, error)
+}
+
+// Deps are what a [Follower] works with. Only Targets is required.
+type Deps struct {
+	Targets  []Target // the first is the default
+	Log      *slog.Logger
+	Observer Observer
+
+	// Compatible says why a new signature breaks users of the current one, nil
+	// when it does not.
+	Compatible func(current, next *model.Signature) error
+}
+
+// Follower follows references. It is a worker's source of snapshots.
+type Follower struct {
+	cfg     Config
+	targets []*target
+}
+
+// New makes a follower; Run starts it.
+func New(cfg Config, d Deps) (*Follower, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if len(d.Targets) == 0 {
+		return nil, errors.New("follow: no model to serve")
+	}
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	f := &Follower{cfg: cfg}
+	for _, t := range d.Targets {
+		if t.Resolve == nil || t.Load == nil {
+			return nil, fmt.Errorf("follow: %s lacks Resolve or Load", t.Reference)
+		}
+		f.targets = append(f.targets, newTarget(t, cfg, d))
+	}
+	return f, nil
+}
+
+// Run follows all references until ctx is done, then closes the models when
+// their last batches have let go of them. It joins all it started. It returns
+// nil after ctx was cancelled, else what closing failed with.
+func (f *Follower) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	errs := make([]error, len(f.targets))
+	for i, t := range f.targets {
+		wg.Go(func() { errs[i] = t.run(ctx) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// Acquire returns the snapshot that name stands for, held: the caller Releases
+// it, which never closes a model. "" is the default.
+func (f *Follower) Acquire(name string) (*model.Snapshot, error) {
+	loading := false
+	for _, t := range f.targets {
+		switch s, ok := t.acquire(name); {
+		case s != nil:
+			return s, nil
+		case ok:
+			loading = true
+		}
+		if name == "" {
+			break
+		}
+	}
+	if loading || f.anyUnnamed() {
+		return nil, model.Errorf(model.Unavailable, "the model is not loaded yet")
+	}
+	return nil, model.Errorf(model.NotFound, "no model %q is served here; served are: %s", name, strings.Join(f.names(), ", "))
+}
+
+// anyUnnamed says whether a reference was never resolved, so that the names
+// served are not all known yet.
+func (f *Follower) anyUnnamed() bool {
+	for _, t := range f.targets {
+		if t.current.Load() == nil {
+			return true
+		}
+	}
+	return false
+}
+
+func (f *Follower) names() []string {
+	var names []string
+	for _, t := range f.targets {
+		if h := t.current.Load(); h != nil {
+			names = append(names, h.snapshot.Name)
+		}
+	}
+	return names
+}
+
+// Ready says whether every reference has a model that serves.
+func (f *Follower) Ready() bool { return !f.anyUnnamed() }
+
+// Status describes every reference, the default first.
+func (f *Follower) Status() []Status {
+	list := make([]Status, len(f.targets))
+	for i, t := range f.targets {
+		list[i] = t.status()
+	}
+	return list
+}

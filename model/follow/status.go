@@ -1,0 +1,119 @@
+package follow
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/millrace/millrace/model"
+)
+
+// State of a reference.
+type State string
+
+// The states.
+const (
+	StateWaiting State = "waiting" // nothing resolved or loaded yet
+	StateLoading State = "loading" // the first version is being loaded
+	StateServing State = "serving"
+	StateStopped State = "stopped"
+)
+
+// Status is what GET /models shows of a reference.
+type Status struct {
+	Reference string    `json:"reference"`
+	State     State     `json:"state"`
+	Name      string    `json:"name,omitempty"`
+	Version   string    `json:"version,omitempty"`
+	Identity  string    `json:"identity,omitempty"`
+	Source    string    `json:"source,omitempty"`
+	Flavor    string    `json:"flavor,omitempty"`
+	Signature string    `json:"signature,omitempty"`
+	LoadedAt  time.Time `json:"loaded_at,omitzero"`
+	LastPoll  time.Time `json:"last_poll,omitzero"`
+	LastError string    `json:"last_error,omitempty"`
+}
+
+func (t *target) status() Status {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.state
+}
+
+func (t *target) setState(s State) {
+	t.mu.Lock()
+	t.state.State = s
+	t.mu.Unlock()
+}
+
+func (t *target) served(s *model.Snapshot) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.state.State = StateServing
+	t.state.Name, t.state.Version, t.state.Identity = s.Name, s.Version, s.Identity
+	t.state.Source, t.state.Flavor, t.state.LoadedAt = s.Source, s.Flavor, s.Loaded
+	t.state.Signature = ""
+	if text, ok := any(s.Signature).(fmt.Stringer); ok && s.Signature != nil {
+		t.state.Signature = text.String()
+	}
+}
+
+func (t *target) polled(r Resolved, err error) {
+	if err == nil {
+		t.mu.Lock()
+		t.state.LastPoll = time.Now()
+		t.mu.Unlock()
+	}
+	if t.obs.Polled != nil {
+		name := r.Name
+		if name == "" {
+			name = t.Name
+		}
+		t.obs.Polled(name, err)
+	}
+}
+
+// failed records a failure, and logs it when its reason is another than before.
+func (t *target) failed(err error) {
+	t.failures++
+	t.mu.Lock()
+	t.state.LastError = err.Error()
+	if t.state.State == StateLoading {
+		t.state.State = StateWaiting
+	}
+	serving := t.state.State == StateServing
+	t.mu.Unlock()
+	if t.said == err.Error() {
+		return
+	}
+	t.said = err.Error()
+	if serving {
+		t.log.Warn("cannot follow the model; the last good version keeps serving", "error", err)
+	} else {
+		t.log.Warn("waiting for the model", "error", err)
+	}
+}
+
+func (t *target) recovered() {
+	if t.said != "" {
+		t.log.Info("model reference is followed again")
+	}
+	t.failures, t.said = 0, ""
+	t.mu.Lock()
+	t.state.LastError = ""
+	t.mu.Unlock()
+}
+
+// remember notes that a version failed to load, so that it is not downloaded
+// again at each poll.
+func (t *target) remember(identity string, err error) {
+	if t.bad != identity {
+		t.badCount = 0
+	}
+	t.badCount++
+	t.bad, t.badErr = identity, err
+	t.badUntil = time.Now().Add(t.backoff(t.badCount))
+}
+
+func (t *target) lastLoadError() error { return t.badErr }
+
+func (t *target) forget() { t.bad, t.badErr, t.badCount = "", nil, 0 }
