@@ -53,7 +53,7 @@ func parseRef(s string) (Ref, error) {
 	if s == "" {
 		return Ref{}, errors.New("it is empty")
 	}
-	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	if strings.ContainsFunc(s, isControl) {
 		return Ref{}, errors.New("it holds control characters")
 	}
 	scheme, rest, found := strings.Cut(s, ":")
@@ -151,8 +151,8 @@ func localPath(s string) (string, error) {
 	if p == "" {
 		p = u.Opaque
 	}
-	if p == "" {
-		return "", errors.New("file: names no path")
+	if p == "" || strings.ContainsFunc(p, isControl) {
+		return "", errors.New("file: names no path, or one with control characters")
 	}
 	return filepath.Clean(filepath.FromSlash(p)), nil
 }
@@ -173,8 +173,8 @@ func (r Ref) String() string {
 	case KindRun:
 		return "runs:/" + r.ID + "/" + r.Path
 	case KindFolder:
-		if strings.Contains(r.Path, ":") { // else its start could read as a scheme
-			return (&url.URL{Scheme: "file", Path: r.Path}).String()
+		if strings.Contains(r.Path, ":") && !filepath.IsAbs(r.Path) {
+			return "./" + r.Path // else its start could read as a scheme
 		}
 	}
 	return r.Path
@@ -197,3 +197,5 @@ func checkPath(p string) error {
 	}
 	return nil
 }
+
+func isControl(r rune) bool { return r < ' ' || r == 0x7f }
