@@ -34,14 +34,14 @@ func (c *Consumer) commitLoop(ctx context.Context, stop context.CancelCauseFunc)
 // commitWithin commits the watermarks of the leases given, or of all that are
 // held, in one request. A watermark that the broker refused stays to be
 // committed: the next call takes it up again.
-func (c *Consumer) commitWithin(bound time.Duration, leases []*lease) {
+func (c *Consumer) commitWithin(bound time.Duration, leases []*lease) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), bound)
 	defer cancel()
 	select {
 	case c.commits <- struct{}{}:
 		defer func() { <-c.commits }()
 	case <-ctx.Done():
-		return
+		return false
 	}
 	if leases == nil {
 		leases = c.held()
@@ -59,8 +59,22 @@ func (c *Consumer) commitWithin(bound time.Duration, leases []*lease) {
 		offsets[l.topic][l.partition] = o
 		asked[partition{l.topic, l.partition}] = l
 	}
-	if len(asked) > 0 {
-		c.noteCommit(c.send(ctx, offsets, asked))
+	if len(asked) == 0 {
+		return true
+	}
+	err := c.send(ctx, offsets, asked)
+	c.noteCommit(err)
+	return err == nil
+}
+
+// commitLast commits leases that are about to end. It tries again within the
+// bound: there is no later tick for them, and what stays uncommitted is
+// answered twice.
+func (c *Consumer) commitLast(leases []*lease) {
+	ctx, cancel := context.WithTimeout(context.Background(), commitBound)
+	defer cancel()
+	for !c.commitWithin(commitBound, leases) && ctx.Err() == nil {
+		pause(ctx, 100*time.Millisecond)
 	}
 }
 

@@ -3,7 +3,6 @@ package consumer
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"strconv"
@@ -16,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
@@ -37,6 +37,7 @@ type bench struct {
 	net     *kfake.VirtualNetwork
 	client  *kgo.Client
 	admin   *kadm.Client
+	ctx     context.Context // of the bubble: the test's own is cancelled outside of it
 }
 
 // virtual runs a test in virtual time against a broker of its own.
@@ -48,7 +49,9 @@ func virtual(t *testing.T, partitions int32, test func(*bench)) {
 			kfake.SeedTopics(partitions, in, out))
 		require.NoError(t, err)
 		defer c.Close()
-		b := &bench{t: t, cluster: c, net: vn}
+		ctx, cancel := context.WithCancel(context.Background()) //nolint:usetesting // See bench.ctx.
+		defer cancel()
+		b := &bench{t: t, ctx: ctx, cluster: c, net: vn}
 		b.client, err = kgo.NewClient(append(b.opts(), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))...)
 		require.NoError(t, err)
 		defer b.client.Close()
@@ -72,13 +75,13 @@ func (b *bench) fill(from, n int) {
 	for i := range recs {
 		recs[i] = &kgo.Record{Topic: in, Value: []byte(strconv.Itoa(from + i))}
 	}
-	require.NoError(b.t, b.client.ProduceSync(b.t.Context(), recs...).FirstErr())
+	require.NoError(b.t, b.client.ProduceSync(b.ctx, recs...).FirstErr())
 }
 
 // answers counts the answers by value.
 func (b *bench) answers() map[string]int {
 	b.t.Helper()
-	ends, err := b.admin.ListEndOffsets(b.t.Context(), out)
+	ends, err := b.admin.ListEndOffsets(b.ctx, out)
 	require.NoError(b.t, err)
 	var want int64
 	ends.Each(func(o kadm.ListedOffset) { want += o.Offset })
@@ -87,7 +90,7 @@ func (b *bench) answers() map[string]int {
 	defer cl.Close()
 	got := make(map[string]int)
 	for n := int64(0); n < want; {
-		cl.PollFetches(b.t.Context()).EachRecord(func(r *kgo.Record) { got[string(r.Value)]++; n++ })
+		cl.PollFetches(b.ctx).EachRecord(func(r *kgo.Record) { got[string(r.Value)]++; n++ })
 	}
 	return got
 }
@@ -95,7 +98,10 @@ func (b *bench) answers() map[string]int {
 func (b *bench) committed() map[int32]int64 {
 	b.t.Helper()
 	got := make(map[int32]int64)
-	resp, err := b.admin.FetchOffsets(b.t.Context(), "g")
+	resp, err := b.admin.FetchOffsets(b.ctx, "g")
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return got
+	}
 	require.NoError(b.t, err)
 	resp.Each(func(o kadm.OffsetResponse) { got[o.Partition] = o.At })
 	return got
@@ -132,7 +138,7 @@ func (b *bench) start(cfg Config, pool Pool, opts ...kgo.Opt) *member {
 	reg := prometheus.NewRegistry()
 	w := &wires{dial: b.net.DialContext}
 	c, err := New(cfg, Deps{
-		Topic: in, Pool: pool, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Topic: in, Pool: pool, Log: slog.New(slog.NewTextHandler(b.t.Output(), nil)),
 		Metrics: metrics.NewConsumer(reg), Client: append(append(b.opts(), kgo.Dialer(w.Dial)), opts...),
 	})
 	require.NoError(b.t, err)
@@ -178,15 +184,31 @@ type answering struct {
 	client *kgo.Client
 	delay  func() time.Duration
 	sent   atomic.Int64
+
+	mu   sync.Mutex
+	last map[int32]time.Time // answers of a partition keep its order, as the worker's do
+}
+
+func (p *answering) after(partition int32) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at := time.Now()
+	if p.delay != nil {
+		at = at.Add(p.delay())
+	}
+	if last := p.last[partition].Add(time.Microsecond); at.Before(last) {
+		at = last
+	}
+	if p.last == nil {
+		p.last = make(map[int32]time.Time)
+	}
+	p.last[partition] = at
+	return time.Until(at)
 }
 
 func (p *answering) Submit(ctx context.Context, recs []*kgo.Record, done func(*kgo.Record, error)) {
 	for _, r := range recs {
-		wait := time.Duration(0)
-		if p.delay != nil {
-			wait = p.delay()
-		}
-		time.AfterFunc(wait, func() {
+		time.AfterFunc(p.after(r.Partition), func() {
 			if ctx.Err() != nil {
 				done(r, context.Cause(ctx))
 				return
@@ -201,7 +223,7 @@ func (p *answering) Submit(ctx context.Context, recs []*kgo.Record, done func(*k
 type holding struct {
 	mu   sync.Mutex
 	recs []*kgo.Record
-	done func(*kgo.Record, error)
+	done []func(*kgo.Record, error)
 	ctx  context.Context
 	back bool // give back what is held when the lease ends
 }
@@ -209,7 +231,10 @@ type holding struct {
 func (p *holding) Submit(ctx context.Context, recs []*kgo.Record, done func(*kgo.Record, error)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.recs, p.done, p.ctx = append(p.recs, recs...), done, ctx
+	p.recs, p.ctx = append(p.recs, recs...), ctx
+	for range recs {
+		p.done = append(p.done, done)
+	}
 	if p.back {
 		context.AfterFunc(ctx, func() {
 			for _, r := range recs {
@@ -228,11 +253,11 @@ func (p *holding) held() int {
 // answer resolves the first n that are held.
 func (p *holding) answer(n int, err error) {
 	p.mu.Lock()
-	recs, done := p.recs[:n], p.done
-	p.recs = p.recs[n:]
+	recs, done := p.recs[:n], p.done[:n]
+	p.recs, p.done = p.recs[n:], p.done[n:]
 	p.mu.Unlock()
-	for _, r := range recs {
-		done(r, err)
+	for i, r := range recs {
+		done[i](r, err)
 	}
 }
 

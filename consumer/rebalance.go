@@ -86,7 +86,7 @@ func (c *Consumer) revoked(_ context.Context, _ *kgo.Client, gone map[string][]i
 	if left > 0 {
 		c.Log.Warn("partitions revoked with records running; they will be answered again", "partitions", left)
 	}
-	c.commitWithin(commitBound, leases)
+	c.commitLast(leases)
 	c.drop(leases)
 	c.Log.Info("partitions revoked", "partitions", gone)
 }

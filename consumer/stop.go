@@ -2,8 +2,11 @@ package consumer
 
 import (
 	"context"
+	"errors"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // drain waits for what is in flight while heartbeats, commits and rebalances
@@ -39,20 +42,16 @@ func (c *Consumer) waitRunning() {
 // leave commits for the last time and gives the partitions back at once: the
 // client would keep those of a static member until its session ends.
 func (c *Consumer) leave() {
-	c.commitWithin(commitBound, nil)
+	c.commitLast(c.held())
 	c.cl.AllowRebalance()
 	ctx, cancel := context.WithTimeout(context.Background(), commitBound)
 	defer cancel()
+	member, _ := c.cl.GroupMetadata()
 	if err := c.cl.LeaveGroupContext(ctx); err != nil {
 		c.Log.Warn("leaving the group failed; its session has to end", "group", c.cfg.Group, "error", err)
 	}
 	if c.cfg.InstanceID != "" {
-		leave := kadm.LeaveGroup(c.cfg.Group).InstanceIDs(c.cfg.InstanceID).Reason("the worker stops for good")
-		resp, err := c.admin.LeaveGroup(ctx, leave)
-		if err == nil {
-			err = resp.Error()
-		}
-		if err != nil {
+		if err := c.leaveStatic(ctx, member); err != nil {
 			c.Log.Warn("static member could not leave; its session has to end",
 				"group", c.cfg.Group, "instance_id", c.cfg.InstanceID, "error", err)
 		}
@@ -60,4 +59,32 @@ func (c *Consumer) leave() {
 	c.drop(c.held())
 	c.joined.Store(false)
 	c.cl.CloseAllowingRebalance()
+}
+
+// leaveStatic takes a static member out of the group, which the client's own
+// leaving does not.
+func (c *Consumer) leaveStatic(ctx context.Context, member string) error {
+	if c.cfg.Protocol == protocolClassic {
+		leave := kadm.LeaveGroup(c.cfg.Group).InstanceIDs(c.cfg.InstanceID).Reason("the worker stops for good")
+		resp, err := c.admin.LeaveGroup(ctx, leave)
+		if err != nil {
+			return err
+		}
+		return resp.Error()
+	}
+	if member == "" {
+		return nil
+	}
+	req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+	req.Group, req.MemberID, req.InstanceID = c.cfg.Group, member, &c.cfg.InstanceID
+	req.MemberEpoch = -1 // for good; the client's own -2 keeps the member's place
+	resp, err := req.RequestWith(ctx, c.cl)
+	if err != nil {
+		return err
+	}
+	err = kerr.ErrorForCode(resp.ErrorCode)
+	if errors.Is(err, kerr.UnknownMemberID) || errors.Is(err, kerr.GroupIDNotFound) {
+		return nil
+	}
+	return err
 }
