@@ -1,0 +1,208 @@
+package producer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millrace/millrace/internal/kafka"
+	"github.com/millrace/millrace/internal/wire"
+	"github.com/millrace/millrace/metrics"
+	"github.com/millrace/millrace/model"
+)
+
+// Deps is what a producer works with.
+type Deps struct {
+	Logger  *slog.Logger
+	Metrics *metrics.Producer
+	Topics  kafka.Topics
+	Group   string    // the consumer group, for the dead letter's headers
+	Opts    []kgo.Opt // how brokers are reached
+
+	// ErrorBody writes the error that takes the place of an answer that
+	// cannot be published.
+	ErrorBody func(*model.Error) (contentType string, value []byte)
+}
+
+// Producer publishes answers. It is safe for concurrent use.
+type Producer struct {
+	cfg     Config
+	deps    Deps
+	cl      *kgo.Client
+	open    sync.WaitGroup // publications; Publish does not run beside Close
+	refused atomic.Bool    // the broker refuses: said once until it takes again
+}
+
+// New returns a producer with a client of its own, which Close ends.
+func New(cfg Config, deps Deps) (*Producer, error) {
+	codec, _ := cfg.codec()
+	cl, err := kgo.NewClient(append(slices.Clone(deps.Opts),
+		// The worker batches already; waiting only adds latency.
+		kgo.ProducerLinger(0),
+		kgo.MaxBufferedRecords(cfg.MaxBuffered),
+		kgo.ProducerBatchMaxBytes(cfg.BatchMaxBytes),
+		kgo.ProducerBatchCompression(codec),
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.UnknownTopicRetries(-1),
+		kgo.RecordPartitioner(partitioner()),
+	)...)
+	if err != nil {
+		return nil, fmt.Errorf("making the producer's client: %w", err)
+	}
+	return &Producer{cfg: cfg, deps: deps, cl: cl}, nil
+}
+
+// Close waits a bounded time for what is on its way, then fails the rest.
+func (p *Producer) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), p.cfg.CloseTimeout)
+	defer cancel()
+	err := p.cl.Flush(ctx)
+	p.cl.Close()
+	p.open.Wait() // what was left has failed, its goroutines with it
+	if err != nil {
+		return fmt.Errorf("flushing answers: %w", err)
+	}
+	return nil
+}
+
+// publication is one answer until all its records are acknowledged.
+type publication struct {
+	*Producer
+	ctx     context.Context //nolint:containedctx // Bounds the retries, which outlive Publish.
+	answer  *wire.Answer
+	acked   func(error)
+	pending atomic.Int32
+	err     atomic.Pointer[error] // the first
+}
+
+// Publish sends the answer, and the dead letter when it is no prediction. It
+// blocks for backpressure only. acked is called once, when all of it is
+// acknowledged or cannot be. Ending ctx ends retries; it does not abort what
+// may be on the broker already.
+func (p *Producer) Publish(ctx context.Context, a *wire.Answer, acked func(error)) {
+	pub := &publication{Producer: p, ctx: ctx, answer: a}
+	target, err := p.target(a)
+	if err != nil {
+		pub.answer = p.replace(a, err)
+	}
+	p.open.Add(1)
+	pub.acked = func(err error) {
+		acked(err)
+		p.open.Done()
+	}
+	pub.pending.Store(1) // held until all records are handed over
+	pub.send(target)
+	pub.settle(nil)
+}
+
+// send produces the records of the answer.
+func (pub *publication) send(t target) {
+	if t.topic != pub.deps.Topics.Results {
+		pub.produce(metrics.KindReply, pub.record(t), t.bad)
+	}
+	if t.topic == pub.deps.Topics.Results || pub.cfg.ReplyAlsoResults {
+		pub.produce(metrics.KindResult, pub.record(target{topic: pub.deps.Topics.Results, partition: -1}), nil)
+	}
+	if !pub.answer.OK() {
+		pub.produce(metrics.KindDeadLetter, pub.deadLetter(), nil)
+	}
+}
+
+// settle takes one record off the account.
+func (pub *publication) settle(err error) {
+	if err != nil {
+		pub.err.CompareAndSwap(nil, &err)
+	}
+	if pub.pending.Add(-1) > 0 {
+		return
+	}
+	if first := pub.err.Load(); first != nil {
+		pub.acked(*first)
+		return
+	}
+	pub.acked(nil)
+}
+
+func (pub *publication) produce(kind string, r *kgo.Record, bad *atomic.Bool) {
+	pub.pending.Add(1)
+	pub.try(kind, r, bad)
+}
+
+func (pub *publication) try(kind string, r *kgo.Record, bad *atomic.Bool) {
+	pub.deps.Metrics.Buffered.Inc()
+	pub.cl.Produce(context.WithoutCancel(pub.ctx), r, func(r *kgo.Record, err error) {
+		pub.deps.Metrics.Buffered.Dec()
+		if err == nil {
+			pub.refused.Store(false)
+			pub.deps.Metrics.Published.WithLabelValues(kind).Inc()
+			if kind == metrics.KindDeadLetter {
+				pub.deps.Metrics.DeadLetters.WithLabelValues(pub.answer.Status).Inc()
+			}
+			pub.settle(nil)
+			return
+		}
+		pub.deps.Metrics.PublishErrors.WithLabelValues(kind).Inc()
+		// A promise must not produce: the client waits for it to return.
+		go pub.failed(kind, r, bad, err)
+	})
+}
+
+// failed decides what becomes of a record that was not taken.
+func (pub *publication) failed(kind string, r *kgo.Record, bad *atomic.Bool, err error) {
+	switch {
+	case errors.Is(err, kgo.ErrClientClosed) || pub.ctx.Err() != nil:
+		pub.settle(err)
+	case bad != nil && bad.Load():
+		pub.instead(model.Invalidf(wire.ReplyPartition, "the reply topic has no such partition"))
+	case errors.Is(err, kerr.MessageTooLarge) && kind == metrics.KindDeadLetter && r.Value != nil:
+		r.Value = nil
+		r.Headers = append(r.Headers, kgo.RecordHeader{Key: dlqOmitted, Value: []byte("payload too large for the dead-letter topic")})
+		pub.try(kind, fresh(r), nil)
+	case errors.Is(err, kerr.MessageTooLarge) && pub.answer.OK():
+		pub.instead(model.Errorf(model.TooLarge, "the answer is larger than the broker takes"))
+	case errors.Is(err, kerr.MessageTooLarge):
+		pub.settle(err)
+	default:
+		if !pub.refused.Swap(true) {
+			pub.deps.Logger.Error("answers are refused, trying again", "topic", r.Topic, "err", err)
+		}
+		timer := time.NewTimer(pub.cfg.RetryBackoff)
+		defer timer.Stop()
+		select {
+		case <-pub.ctx.Done():
+			pub.settle(err)
+		case <-timer.C:
+			pub.try(kind, fresh(r), bad)
+		}
+	}
+}
+
+// instead publishes an error on the results topic in the place of a record.
+func (pub *publication) instead(err *model.Error) {
+	sub := &publication{Producer: pub.Producer, ctx: pub.ctx, answer: pub.replace(pub.answer, err), acked: pub.settle}
+	sub.pending.Store(1)
+	sub.send(target{topic: pub.deps.Topics.Results, partition: -1})
+	sub.settle(nil)
+}
+
+func (p *Producer) replace(a *wire.Answer, err *model.Error) *wire.Answer {
+	b := *a
+	b.Status, b.Message = string(err.Code), err.Error()
+	b.ContentType, b.Value = p.deps.ErrorBody(err)
+	return &b
+}
+
+// fresh is the same record, never produced: the client marks those it saw.
+func fresh(r *kgo.Record) *kgo.Record {
+	return &kgo.Record{
+		Topic: r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value, Headers: r.Headers, Context: r.Context,
+	}
+}

@@ -1,0 +1,144 @@
+package producer
+
+import (
+	"context"
+	"encoding/binary"
+	"slices"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millrace/millrace/internal/wire"
+	"github.com/millrace/millrace/model"
+)
+
+// The dead letter's headers, by KIP-1191 where it names them.
+const (
+	dlqTopic     = "__dlq.errors.topic"
+	dlqPartition = "__dlq.errors.partition"
+	dlqOffset    = "__dlq.errors.offset"
+	dlqGroup     = "__dlq.errors.group"
+	dlqCount     = "__dlq.errors.delivery.count"
+	dlqMessage   = "__dlq.errors.message"
+	dlqCode      = "__dlq.errors.code"
+	dlqOmitted   = "__dlq.errors.payload.omitted"
+)
+
+// target is where an answer goes. partition is -1 when the key or the source
+// decides.
+type target struct {
+	topic     string
+	partition int32
+	bad       *atomic.Bool // set when the topic has no such partition
+}
+
+type explicitKey struct{}
+
+type explicit struct {
+	partition int32
+	bad       *atomic.Bool
+}
+
+// target reads where the request wants its answer. With an error it is the
+// results topic.
+func (p *Producer) target(a *wire.Answer) (target, *model.Error) {
+	results := target{topic: p.deps.Topics.Results, partition: -1}
+	topic, ok := wire.Header(a.Request, wire.ReplyTopic)
+	if !ok {
+		return results, nil
+	}
+	if !slices.Contains(p.cfg.ReplyTopics, string(topic)) {
+		return results, model.Invalidf(wire.ReplyTopic, "replies to this topic are not allowed")
+	}
+	t := target{topic: string(topic), partition: -1}
+	v, ok := wire.Header(a.Request, wire.ReplyPartition)
+	if !ok {
+		return t, nil
+	}
+	if t.partition, ok = parsePartition(v); !ok {
+		return results, model.Invalidf(wire.ReplyPartition, "neither a big-endian int32 nor a decimal number")
+	}
+	t.bad = new(atomic.Bool)
+	return t, nil
+}
+
+// parsePartition reads a partition as decimal text, or as the four bytes that
+// Spring writes. Four digits are text: as bytes they would name a partition
+// beyond 800 million.
+func parsePartition(v []byte) (int32, bool) {
+	if n, err := strconv.ParseInt(string(v), 10, 32); err == nil {
+		return int32(n), n >= 0
+	}
+	if len(v) != 4 {
+		return 0, false
+	}
+	n := int32(binary.BigEndian.Uint32(v)) //nolint:gosec // A negative one is refused.
+	return n, n >= 0
+}
+
+// partitioner places replies where they ask to be, keyed records as Java's
+// client does, and the others by their source, so that the results of one
+// partition stay in order in one partition.
+func partitioner() kgo.Partitioner {
+	return kgo.BasicConsistentPartitioner(func(topic string) func(*kgo.Record, int) int {
+		byKey := kgo.StickyKeyPartitioner(nil).ForTopic(topic)
+		return func(r *kgo.Record, n int) int {
+			if r.Context != nil {
+				if e, ok := r.Context.Value(explicitKey{}).(explicit); ok {
+					if int(e.partition) >= n {
+						e.bad.Store(true)
+					}
+					return int(e.partition)
+				}
+			}
+			if r.Key != nil {
+				return byKey.Partition(r, n)
+			}
+			return int(r.Partition) % n
+		}
+	})
+}
+
+// record is the answer as a record for one topic.
+func (pub *publication) record(t target) *kgo.Record {
+	a, req := pub.answer, pub.answer.Request
+	h := make([]kgo.RecordHeader, 0, 11)
+	add := func(key string, value []byte) { h = append(h, kgo.RecordHeader{Key: key, Value: value}) }
+	echo := func(key string) {
+		if v, ok := wire.Header(req, key); ok {
+			add(key, v)
+		}
+	}
+	add(wire.ContentType, []byte(a.ContentType))
+	echo(wire.CorrelationID)
+	add(wire.ID, wire.AppendID(nil, req))
+	add(wire.Source, []byte("millrace"))
+	add(wire.Type, []byte("millrace.inference.result"))
+	add(wire.SpecVersion, []byte("1.0"))
+	add(wire.ModelName, []byte(a.ModelName))
+	add(wire.ModelVersion, []byte(a.ModelVersion))
+	add(wire.Status, []byte(a.Status))
+	echo(wire.TraceParent)
+	echo(wire.TraceState)
+	r := &kgo.Record{Topic: t.topic, Partition: req.Partition, Key: req.Key, Value: a.Value, Headers: h}
+	if t.bad != nil {
+		r.Context = context.WithValue(context.WithoutCancel(pub.ctx), explicitKey{}, explicit{t.partition, t.bad})
+	}
+	return r
+}
+
+// deadLetter is the request, with the reason why it has no prediction.
+func (pub *publication) deadLetter() *kgo.Record {
+	a, req := pub.answer, pub.answer.Request
+	h := slices.Grow(slices.Clone(req.Headers), 8)
+	add := func(key, value string) { h = append(h, kgo.RecordHeader{Key: key, Value: []byte(value)}) }
+	add(dlqTopic, req.Topic)
+	add(dlqPartition, strconv.Itoa(int(req.Partition)))
+	add(dlqOffset, strconv.FormatInt(req.Offset, 10))
+	add(dlqGroup, pub.deps.Group)
+	add(dlqCount, "1")
+	add(dlqMessage, a.Message)
+	add(dlqCode, a.Status)
+	return &kgo.Record{Topic: pub.deps.Topics.DeadLetters, Partition: req.Partition, Key: req.Key, Value: req.Value, Headers: h}
+}

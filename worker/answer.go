@@ -1,0 +1,65 @@
+package worker
+
+import (
+	"context"
+	"time"
+
+	"github.com/millrace/millrace/internal/wire"
+	"github.com/millrace/millrace/model"
+)
+
+// reply answers with a prediction.
+func (e *executor) reply(ctx context.Context, t task, outputs []model.Tensor) {
+	if err := expired(t.item, time.Now()); err != nil {
+		e.refuse(ctx, t, err)
+		return
+	}
+	from := len(e.values)
+	err := e.guard(t, func() (err error) {
+		values, err := e.codec(e.snap).Encode(e.values, t.req, outputs, e.snap.Name, e.snap.Version)
+		if err == nil {
+			e.values = values
+		}
+		return err
+	})
+	if err != nil {
+		e.refuse(ctx, t, err)
+		return
+	}
+	e.send(ctx, t, wire.Answer{
+		Status: string(model.OK), ContentType: e.codec(e.snap).ContentType(t.req), Value: e.values[from:len(e.values):len(e.values)],
+	})
+}
+
+// refuse answers with an error.
+func (e *executor) refuse(ctx context.Context, t task, err error) {
+	if ctx.Err() != nil { // a shutdown is nobody's error
+		e.finish(ctx, t.item, context.Cause(ctx))
+		return
+	}
+	verdict := model.AsError(err)
+	if verdict.Err != nil {
+		e.deps.Logger.Warn("request failed", "topic", t.rec.Topic, "partition", t.rec.Partition,
+			"offset", t.rec.Offset, "code", string(verdict.Code), "err", verdict.Err)
+	}
+	from := len(e.values)
+	e.values = e.codec(e.snap).EncodeError(e.values, t.req, verdict)
+	e.send(ctx, t, wire.Answer{
+		Status: string(verdict.Code), ContentType: e.codec(e.snap).ContentType(t.req), Message: verdict.Error(),
+		Value: e.values[from:len(e.values):len(e.values)],
+	})
+}
+
+func (e *executor) send(ctx context.Context, t task, a wire.Answer) {
+	if ctx.Err() != nil {
+		e.finish(ctx, t.item, context.Cause(ctx))
+		return
+	}
+	a.Request = t.rec
+	if e.snap != nil {
+		a.ModelName, a.ModelVersion = e.snap.Name, e.snap.Version
+	}
+	e.answer = append(e.answer, a) // capacity is the batch's: pointers stay
+	t.answer, t.series = &e.answer[len(e.answer)-1], e.series
+	e.finish(ctx, t.item, nil)
+}

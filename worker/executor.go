@@ -1,0 +1,269 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/millrace/millrace/internal/wire"
+	"github.com/millrace/millrace/metrics"
+	"github.com/millrace/millrace/model"
+)
+
+// codec is what an executor asks of a snapshot's [model.Codec] and of a
+// decoded request, which knows its dialect.
+type codec interface {
+	ContentType(req *model.Request) string
+	EncodeError(dst []byte, req *model.Request, err *model.Error) []byte
+	Decode(req *model.Request, contentType string, body []byte) error
+	Encode(dst []byte, req *model.Request, outputs []model.Tensor, name, version string) ([]byte, error)
+}
+
+type dialects struct{ *model.Codec }
+
+func (dialects) ContentType(req *model.Request) string { return req.ContentType() }
+
+func (dialects) EncodeError(dst []byte, req *model.Request, err *model.Error) []byte {
+	return req.EncodeError(dst, err)
+}
+
+// snapshotCodec speaks errors alone when there is no snapshot.
+func snapshotCodec(s *model.Snapshot) codec {
+	if s == nil {
+		return dialects{}
+	}
+	return dialects{s.Codec}
+}
+
+// task is one record of a batch with its decoded request.
+type task struct {
+	*item
+	req *model.Request
+}
+
+// executor runs batch after batch; all of it belongs to one goroutine.
+type executor struct {
+	*Pool
+	batch  []*item
+	tasks  []task
+	reqs   []*model.Request // reused, one a record of a batch
+	joined []*model.Request
+	join   model.Batch
+	values []byte        // the batch's values; handed on, so never reused
+	answer []wire.Answer // likewise
+	series *series
+	snap   *model.Snapshot // nil when none was reached
+	size   int             // of the last batch's values: a good guess for the next
+}
+
+func newExecutor(p *Pool) *executor { return &executor{Pool: p} }
+
+func (e *executor) run(ctx context.Context) {
+	for {
+		clear(e.batch)
+		if e.batch = e.take(e.batch[:0]); e.batch == nil {
+			return
+		}
+		e.execute(ctx)
+	}
+}
+
+// execute gives every record of the batch its verdict, on one snapshot.
+func (e *executor) execute(ctx context.Context) {
+	start := time.Now()
+	wait := e.deps.Metrics.Phase.WithLabelValues(metrics.PhaseWait)
+	for _, it := range e.batch {
+		wait.Observe(start.Sub(it.queued).Seconds())
+		e.deps.Metrics.QueueLatency.Observe(max(start.Sub(it.rec.Timestamp).Seconds(), 0))
+	}
+	e.values, e.answer = make([]byte, 0, e.size), make([]wire.Answer, 0, len(e.batch))
+	err := e.retry(ctx, func() (err error) {
+		e.snap, err = e.deps.Source.Acquire(e.batch[0].model)
+		return err
+	})
+	name, version := "", ""
+	if err != nil {
+		e.snap = nil
+	} else {
+		name, version = e.snap.Name, e.snap.Version
+		defer e.release(e.snap)
+	}
+	e.series = newSeries(e.deps.Metrics, name, version)
+	e.decode(ctx, err)
+	e.deps.Metrics.Phase.WithLabelValues(metrics.PhaseDecode).Observe(time.Since(start).Seconds())
+	e.calls(ctx)
+	e.size = len(e.values)
+}
+
+func (e *executor) release(s *model.Snapshot) {
+	if err := s.Release(); err != nil {
+		e.deps.Logger.Warn("model did not close", "model", s.Name, "version", s.Version, "err", err)
+	}
+}
+
+// decode fills e.tasks with what can run and resolves the rest. failed says
+// why no model was reached.
+func (e *executor) decode(ctx context.Context, failed error) {
+	clear(e.tasks)
+	e.tasks = e.tasks[:0]
+	now := time.Now()
+	for i, it := range e.batch {
+		if i == len(e.reqs) {
+			e.reqs = append(e.reqs, new(model.Request))
+		}
+		t := task{it, e.reqs[i]}
+		if it.seq.lease.Err() != nil {
+			e.finish(ctx, it, context.Cause(it.seq.lease))
+			continue
+		}
+		err := e.admit(it, now)
+		if err == nil && failed != nil {
+			err = failed
+		}
+		if err == nil {
+			ct, _ := wire.Header(it.rec, wire.ContentType)
+			err = e.guard(t, func() error { return e.codec(e.snap).Decode(t.req, string(ct), it.rec.Value) })
+		} else {
+			*t.req = model.Request{} // whose dialect is that of an earlier record
+		}
+		if err != nil || ctx.Err() != nil {
+			e.refuse(ctx, t, err)
+			continue
+		}
+		e.tasks = append(e.tasks, t)
+	}
+}
+
+// admit checks what needs no model.
+func (e *executor) admit(it *item, now time.Time) error {
+	switch {
+	case it.rec.Value == nil:
+		return model.Errorf(model.InvalidInput, "the record has no value")
+	case len(it.rec.Value) > e.cfg.MaxRequestBytes:
+		return model.Errorf(model.TooLarge, "the request has %d bytes, more than %d", len(it.rec.Value), e.cfg.MaxRequestBytes)
+	}
+	return expired(it, now)
+}
+
+func expired(it *item, now time.Time) error {
+	deadline, ok, err := wire.Expiry(it.rec)
+	if err != nil {
+		return model.Invalidf(wire.ExpiryTime, "not an RFC 3339 time")
+	}
+	if ok && !now.Before(deadline) {
+		return model.Errorf(model.DeadlineExceeded, "the request expired at %s", deadline.Format(time.RFC3339Nano))
+	}
+	return nil
+}
+
+// calls cuts the tasks into calls of at most MAX_BATCH rows.
+func (e *executor) calls(ctx context.Context) {
+	for tasks := e.tasks; len(tasks) > 0; {
+		n, rows := 1, tasks[0].req.Rows
+		if e.snap.Model.Info().Batches {
+			for n < len(tasks) && rows+tasks[n].req.Rows <= e.cfg.MaxBatch {
+				rows += tasks[n].req.Rows
+				n++
+			}
+		}
+		e.predict(ctx, tasks[:n])
+		tasks = tasks[n:]
+	}
+}
+
+// predict runs one call. When it fails the tasks are split until the one at
+// fault stands alone.
+func (e *executor) predict(ctx context.Context, tasks []task) {
+	e.joined = e.joined[:0]
+	for _, t := range tasks {
+		e.joined = append(e.joined, t.req)
+	}
+	if !e.join.Join(e.joined) {
+		for i := range tasks {
+			e.predict(ctx, tasks[i:i+1])
+		}
+		return
+	}
+	outputs, err := e.call(ctx, tasks)
+	var cut [][]model.Tensor
+	if err == nil {
+		if cut, err = e.join.Cut(outputs); err != nil {
+			for i := range tasks {
+				e.predict(ctx, tasks[i:i+1])
+			}
+			return
+		}
+	}
+	if err == nil {
+		for i, t := range tasks {
+			e.reply(ctx, t, cut[i])
+		}
+		return
+	}
+	if len(tasks) == 1 || ctx.Err() != nil || transient(err) {
+		for _, t := range tasks {
+			e.refuse(ctx, t, err)
+		}
+		return
+	}
+	e.deps.Metrics.BatchSplits.Inc()
+	e.predict(ctx, tasks[:len(tasks)/2])
+	e.predict(ctx, tasks[len(tasks)/2:])
+}
+
+func (e *executor) call(ctx context.Context, tasks []task) (outputs []model.Tensor, err error) {
+	e.deps.Metrics.BatchRecords.Observe(float64(len(tasks)))
+	e.deps.Metrics.BatchRows.Observe(float64(e.join.Rows))
+	err = e.retry(ctx, func() error {
+		start := time.Now()
+		err := e.guard(tasks[0], func() (err error) {
+			outputs, err = e.snap.Model.Predict(ctx, e.join.Inputs)
+			return err
+		})
+		e.deps.Metrics.Phase.WithLabelValues(metrics.PhasePredict).Observe(time.Since(start).Seconds())
+		return err
+	})
+	if known := (*model.Error)(nil); err != nil && !errors.As(err, &known) {
+		err = &model.Error{Code: model.Failed, Message: "the model failed", Err: err}
+	}
+	return outputs, err
+}
+
+func transient(err error) bool {
+	e := (*model.Error)(nil)
+	return errors.As(err, &e) && e.Code == model.Unavailable
+}
+
+// retry tries again what may pass, a bounded number of times.
+func (e *executor) retry(ctx context.Context, f func() error) error {
+	pause := e.cfg.PredictBackoff
+	for try := 1; ; try++ {
+		err := f()
+		if err == nil || !transient(err) || try >= e.cfg.PredictAttempts {
+			return err
+		}
+		e.deps.Metrics.Retries.Inc()
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return err
+		case <-timer.C:
+		}
+		pause *= 2
+	}
+}
+
+// guard turns a panic into the answer of the record that it is about.
+func (e *executor) guard(t task, f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			e.deps.Logger.Error("request panicked", "topic", t.rec.Topic, "partition", t.rec.Partition,
+				"offset", t.rec.Offset, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			err = &model.Error{Code: model.Internal, Message: "internal error"}
+		}
+	}()
+	return f()
+}

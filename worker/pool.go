@@ -1,0 +1,211 @@
+package worker
+
+import (
+	"context"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millrace/millrace/internal/wire"
+	"github.com/millrace/millrace/metrics"
+	"github.com/millrace/millrace/model"
+)
+
+// Publisher publishes answers.
+type Publisher interface {
+	// Publish sends the answer, and the dead letter when it is no prediction.
+	// It may block for backpressure only. acked is called exactly once, when
+	// the broker has acknowledged all of it, or with an error when it cannot
+	// be published. Answers of one partition are published in the order of
+	// the calls.
+	Publish(ctx context.Context, a *wire.Answer, acked func(error))
+}
+
+// Source gives the model that a request is for.
+type Source interface {
+	// Acquire returns the snapshot for a request's header model ("" is the
+	// default), held: the caller releases it. It fails with [model.NotFound]
+	// for a name that is not served and [model.Unavailable] for one that has
+	// not loaded.
+	Acquire(name string) (*model.Snapshot, error)
+}
+
+// Deps is what a pool works with.
+type Deps struct {
+	Logger    *slog.Logger
+	Metrics   *metrics.Worker
+	Source    Source
+	Publisher Publisher
+}
+
+// Pool batches records and runs the model on them.
+type Pool struct {
+	cfg   Config
+	deps  Deps
+	codec func(*model.Snapshot) codec
+
+	mu     sync.Mutex // guards what follows
+	ready  sync.Cond
+	queue  []*item // FIFO
+	idle   int     // executors that wait
+	closed error   // why nothing is taken any more
+	seqs   map[seqKey]*sequence
+}
+
+// item is one record on its way. Who holds it changes hands: the queue, then
+// one executor, then its sequence.
+type item struct {
+	rec    *kgo.Record
+	done   func(*kgo.Record, error)
+	seq    *sequence
+	model  string
+	queued time.Time
+
+	answer    *wire.Answer
+	series    *series
+	published time.Time
+
+	finished bool  // guarded by seq.mu
+	err      error // guarded by seq.mu: given back
+	told     bool  // guarded by seq.mu: done was called
+}
+
+// New returns a pool that Run starts.
+func New(cfg Config, deps Deps) *Pool {
+	if cfg.Executors == 0 {
+		cfg.Executors = runtime.GOMAXPROCS(0)
+	}
+	p := &Pool{cfg: cfg, deps: deps, codec: snapshotCodec, seqs: map[seqKey]*sequence{}}
+	p.ready.L = &p.mu
+	return p
+}
+
+// Run executes until ctx ends, which kills the work: what is not published by
+// then is given back. It returns when every executor has; answers handed to
+// the publisher are resolved by it.
+func (p *Pool) Run(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { p.shut(context.Cause(ctx)) })
+	defer stop()
+	var wg sync.WaitGroup
+	for range p.cfg.Executors {
+		wg.Go(func() { newExecutor(p).run(ctx) })
+	}
+	wg.Wait()
+	return nil
+}
+
+// shut refuses what comes and gives back what no executor has taken.
+func (p *Pool) shut(cause error) {
+	p.mu.Lock()
+	p.closed = cause
+	queue := p.queue
+	p.queue = nil
+	p.deps.Metrics.Queued.Sub(float64(len(queue)))
+	for _, s := range p.seqs {
+		s.forget()
+	}
+	clear(p.seqs)
+	p.ready.Broadcast()
+	p.mu.Unlock()
+	giveBack(queue, cause)
+}
+
+// Submit hands over records of one partition, in offset order, under a lease
+// whose context is ctx. done is called exactly once a record: with nil when
+// its answer is acknowledged, else with the reason why it has to be consumed
+// again.
+func (p *Pool) Submit(ctx context.Context, recs []*kgo.Record, done func(*kgo.Record, error)) {
+	if len(recs) == 0 {
+		return
+	}
+	items := make([]item, len(recs))
+	now := time.Now()
+	for i, r := range recs {
+		items[i] = item{rec: r, done: done, queued: now}
+		if name, ok := wire.Header(r, wire.Model); ok {
+			items[i].model = string(name)
+		}
+	}
+	p.mu.Lock()
+	cause := p.closed
+	if cause == nil && ctx.Err() != nil {
+		cause = context.Cause(ctx)
+	}
+	if cause != nil {
+		p.mu.Unlock()
+		for _, r := range recs {
+			done(r, cause)
+		}
+		return
+	}
+	seq := p.sequence(ctx, recs[0])
+	seq.add(items)
+	for i := range items {
+		p.queue = append(p.queue, &items[i])
+	}
+	p.deps.Metrics.Queued.Add(float64(len(recs)))
+	if len(recs) == 1 {
+		p.ready.Signal()
+	} else {
+		p.ready.Broadcast()
+	}
+	p.mu.Unlock()
+}
+
+// take waits for records and returns a fair share of those of one model; nil
+// when the pool is closed.
+func (p *Pool) take(batch []*item) []*item {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idle++
+	defer func() { p.idle-- }()
+	for p.closed == nil && (len(p.queue) == 0 || p.delayed()) {
+		if len(p.queue) == 0 {
+			p.ready.Wait()
+		}
+	}
+	if p.closed != nil {
+		return nil
+	}
+	share := min((len(p.queue)+p.idle-1)/p.idle, p.cfg.MaxBatch)
+	name, i, kept := p.queue[0].model, 0, []*item(nil)
+	for ; i < len(p.queue) && len(batch) < share; i++ {
+		if it := p.queue[i]; it.model == name {
+			batch = append(batch, it)
+		} else {
+			kept = append(kept, it)
+		}
+	}
+	copy(p.queue[i-len(kept):i], kept)
+	clear(p.queue[:i-len(kept)])
+	p.queue = p.queue[i-len(kept):]
+	p.deps.Metrics.Queued.Sub(float64(len(batch)))
+	p.deps.Metrics.Running.Add(float64(len(batch)))
+	if len(p.queue) > 0 {
+		p.ready.Signal()
+	}
+	return batch
+}
+
+// delayed waits for a batch to fill, when it may, and says whether to look
+// again.
+func (p *Pool) delayed() bool {
+	if p.cfg.BatchDelay == 0 || len(p.queue) >= p.cfg.MaxBatch {
+		return false
+	}
+	left := p.cfg.BatchDelay - time.Since(p.queue[0].queued)
+	if left <= 0 {
+		return false
+	}
+	t := time.AfterFunc(left, func() {
+		p.mu.Lock()
+		p.ready.Broadcast()
+		p.mu.Unlock()
+	})
+	p.ready.Wait()
+	t.Stop()
+	return true
+}

@@ -1,0 +1,38 @@
+package worker
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/millrace/millrace/metrics"
+	"github.com/millrace/millrace/model"
+)
+
+// series are the children of a model's metrics, looked up once a batch.
+type series struct {
+	latency  prometheus.Observer
+	requests prometheus.Counter // of predictions
+	publish  prometheus.Observer
+}
+
+func newSeries(m *metrics.Worker, name, version string) *series {
+	return &series{
+		latency:  m.Latency.WithLabelValues(name, version),
+		requests: m.Requests.WithLabelValues(string(model.OK), name, version),
+		publish:  m.Phase.WithLabelValues(metrics.PhasePublish),
+	}
+}
+
+// observe counts an acknowledged answer.
+func (p *Pool) observe(it *item) {
+	a, now := it.answer, time.Now()
+	it.series.latency.Observe(max(now.Sub(it.rec.Timestamp).Seconds(), 0))
+	it.series.publish.Observe(now.Sub(it.published).Seconds())
+	if a.OK() {
+		it.series.requests.Inc()
+		return
+	}
+	p.deps.Metrics.Requests.WithLabelValues(a.Status, a.ModelName, a.ModelVersion).Inc()
+	p.deps.Metrics.Errors.WithLabelValues(a.Status, a.ModelName, a.ModelVersion).Inc()
+}
