@@ -42,8 +42,8 @@ func TestAnswersAndCommitsAll(t *testing.T) {
 }
 
 func TestRebalancesLoseAndDoubleNothing(t *testing.T) {
-	virtual(t, 12, func(b *bench) {
-		const n = 20000
+	actual(t, 12, func(b *bench) {
+		const n = 10000
 		pool := func() Pool {
 			rng := rand.New(rand.NewPCG(3, 4))
 			return &answering{client: b.client, delay: func() time.Duration { return time.Duration(rng.IntN(20)) * time.Millisecond }}
@@ -51,23 +51,23 @@ func TestRebalancesLoseAndDoubleNothing(t *testing.T) {
 		go func() {
 			for i := range n / 100 {
 				b.fill(i*100, 100)
-				time.Sleep(100 * time.Millisecond)
+				time.Sleep(10 * time.Millisecond)
 			}
 		}()
 		var members []*member
 		joins, leaves := 0, 0
 		for joins < 10 || leaves < 8 {
 			if joins < 10 {
-				members = append(members, b.start(config(), pool()))
+				members = append(members, b.start(quick(), pool()))
 				joins++
 			}
-			time.Sleep(time.Second)
+			time.Sleep(150 * time.Millisecond)
 			if len(members) > 2 && leaves < 8 {
 				members[0].halt(t)
 				members, leaves = members[1:], leaves+1
 			}
 		}
-		b.until("all answered", func() bool { time.Sleep(5 * time.Second); return len(b.answers()) == n })
+		b.until("all answered", func() bool { time.Sleep(100 * time.Millisecond); return len(b.answers()) == n })
 		for v, k := range b.answers() {
 			require.Equal(t, 1, k, "answers to %s", v)
 		}
@@ -99,17 +99,17 @@ func TestCrashConsumesAgainFromTheWatermark(t *testing.T) {
 }
 
 func TestRevokeDrainsThenCommits(t *testing.T) {
-	virtual(t, 2, func(b *bench) {
+	actual(t, 2, func(b *bench) {
 		b.fill(0, 10)
 		p := &holding{}
-		m := b.start(config(), p)
+		m := b.start(quick(), p)
 		b.until("in flight", func() bool { return p.held() == 10 })
-		m2 := b.start(config(), &answering{client: b.client})
-		time.Sleep(5 * time.Second)
+		m2 := b.start(quick(), &answering{client: b.client})
+		time.Sleep(300 * time.Millisecond)
 		require.Empty(t, b.answers(), "the revoke waits for running records")
 		p.answer(10, nil)
 		b.until("balanced", func() bool { return m.is(t, 1, "millrace_rebalances_total", "revoked") })
-		time.Sleep(5 * time.Second)
+		time.Sleep(300 * time.Millisecond)
 		require.Empty(t, b.answers(), "all were answered before the move")
 		require.Equal(t, map[int32]int64{0: 5, 1: 5}, b.committed())
 		m.halt(t)
@@ -144,7 +144,7 @@ func TestFailedCommitIsTriedAgain(t *testing.T) {
 				b.fill(0, 10)
 				m := b.start(config(), &answering{client: b.client})
 				b.until("committed", func() bool { return b.committed()[0] == 10 })
-				require.GreaterOrEqual(t, f.Hits(), int64(3))
+				require.GreaterOrEqual(t, f.Hits(), 3)
 				errs, _ := m.value(t, "millrace_commits_total", "error")
 				require.Positive(t, errs)
 				oks, _ := m.value(t, "millrace_commits_total", "ok")
@@ -308,7 +308,7 @@ func TestFetchErrorsAreCountedAndSurvived(t *testing.T) {
 		m := b.start(config(), &answering{client: b.client})
 		b.fill(0, 10)
 		b.until("answered", func() bool { return len(b.answers()) == 10 })
-		require.GreaterOrEqual(t, f.Hits(), int64(5))
+		require.GreaterOrEqual(t, f.Hits(), 5)
 		n, _ := m.value(t, "millrace_fetch_errors_total")
 		require.Positive(t, n)
 		m.halt(t)

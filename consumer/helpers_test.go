@@ -34,7 +34,7 @@ const (
 type bench struct {
 	t       *testing.T
 	cluster *kfake.Cluster
-	net     *kfake.VirtualNetwork
+	dial    func(context.Context, string, string) (net.Conn, error)
 	client  *kgo.Client
 	admin   *kadm.Client
 	ctx     context.Context // of the bubble: the test's own is cancelled outside of it
@@ -51,18 +51,45 @@ func virtual(t *testing.T, partitions int32, test func(*bench)) {
 		defer c.Close()
 		ctx, cancel := context.WithCancel(context.Background()) //nolint:usetesting // See bench.ctx.
 		defer cancel()
-		b := &bench{t: t, ctx: ctx, cluster: c, net: vn}
-		b.client, err = kgo.NewClient(append(b.opts(), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))...)
-		require.NoError(t, err)
+		b := &bench{t: t, ctx: ctx, cluster: c, dial: vn.DialContext}
+		b.connect()
 		defer b.client.Close()
-		b.admin = kadm.NewClient(b.client)
 		test(b)
 	})
 }
 
+// actual runs a test on the clock, with timers made short: the client waits for
+// a join under a mutex when it commits, where virtual time stands still.
+func actual(t *testing.T, partitions int32, test func(*bench)) {
+	t.Helper()
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, in, out), kfake.GroupMinSessionTimeout(50*time.Millisecond))
+	require.NoError(t, err)
+	defer c.Close()
+	b := &bench{t: t, ctx: t.Context(), cluster: c, dial: new(net.Dialer).DialContext}
+	b.connect()
+	defer b.client.Close()
+	test(b)
+}
+
+// quick is a configuration for actual.
+func quick() Config {
+	cfg := config()
+	cfg.SessionTimeout, cfg.RebalanceTimeout, cfg.HeartbeatInterval = 2*time.Second, 6*time.Second, 50*time.Millisecond
+	cfg.CommitInterval, cfg.LagInterval = 20*time.Millisecond, 100*time.Millisecond
+	return cfg
+}
+
+func (b *bench) connect() {
+	b.t.Helper()
+	var err error
+	b.client, err = kgo.NewClient(append(b.opts(), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))...)
+	require.NoError(b.t, err)
+	b.admin = kadm.NewClient(b.client)
+}
+
 func (b *bench) opts() []kgo.Opt {
 	return []kgo.Opt{
-		kgo.SeedBrokers(b.cluster.ListenAddrs()...), kgo.Dialer(b.net.DialContext), kgo.DisableClientMetrics(),
+		kgo.SeedBrokers(b.cluster.ListenAddrs()...), kgo.Dialer(b.dial), kgo.DisableClientMetrics(),
 		kgo.ProducerLinger(0), kgo.MetadataMinAge(100 * time.Millisecond),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }),
 	}
@@ -136,7 +163,7 @@ type member struct {
 func (b *bench) start(cfg Config, pool Pool, opts ...kgo.Opt) *member {
 	b.t.Helper()
 	reg := prometheus.NewRegistry()
-	w := &wires{dial: b.net.DialContext}
+	w := &wires{dial: b.dial}
 	c, err := New(cfg, Deps{
 		Topic: in, Pool: pool, Log: slog.New(slog.NewTextHandler(b.t.Output(), nil)),
 		Metrics: metrics.NewConsumer(reg), Client: append(append(b.opts(), kgo.Dialer(w.Dial)), opts...),
