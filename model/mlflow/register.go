@@ -1,0 +1,152 @@
+package mlflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Registration says what to register.
+type Registration struct {
+	Folder     string
+	Name       string // the registered model's; created when it is missing
+	Alias      string // set to the new version; "" for none
+	Experiment string // id of the experiment that holds the artifacts, "0" when it is empty
+	Progress   func(file string, done, total int)
+}
+
+// Register uploads a model folder and makes it a version of a registered
+// model, over REST alone.
+func (c *Client) Register(ctx context.Context, r Registration) (*ModelVersion, error) {
+	v, err := c.register(ctx, r)
+	if err != nil {
+		return nil, fmt.Errorf("register %s as %s: %w", r.Folder, r.Name, err)
+	}
+	return v, nil
+}
+
+func (c *Client) register(ctx context.Context, r Registration) (*ModelVersion, error) {
+	if err := checkName(r.Name); err != nil {
+		return nil, err
+	}
+	if _, err := ReadFolder(r.Folder); err != nil {
+		return nil, err
+	}
+	if r.Experiment == "" {
+		r.Experiment = "0"
+	}
+	source, run, err := c.upload(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	err = c.send(ctx, http.MethodPost, map[string]any{"name": r.Name}, nil, "registered-models/create")
+	if e := (*APIError)(nil); err != nil && (!errors.As(err, &e) || e.Code != "RESOURCE_ALREADY_EXISTS") {
+		return nil, err
+	}
+	in := map[string]any{"name": r.Name, "source": source}
+	if run != "" {
+		in["run_id"] = run
+	}
+	var out struct {
+		V ModelVersion `json:"model_version"`
+	}
+	if err := c.send(ctx, http.MethodPost, in, &out, "model-versions/create"); err != nil {
+		return nil, err
+	}
+	if r.Alias != "" {
+		in := map[string]any{"name": r.Name, "alias": r.Alias, "version": out.V.Version}
+		if err := c.send(ctx, http.MethodPost, in, nil, "registered-models/alias"); err != nil {
+			return nil, fmt.Errorf("version %s is registered, but not its alias: %w", out.V.Version, err)
+		}
+	}
+	return &out.V, nil
+}
+
+// upload puts the folder where a logged model lies, or a run's artifacts on
+// servers that know no logged models.
+func (c *Client) upload(ctx context.Context, r Registration) (source, run string, err error) {
+	var logged struct {
+		Model struct {
+			Info LoggedModel `json:"info"`
+		} `json:"model"`
+	}
+	err = c.send(ctx, http.MethodPost, map[string]any{"experiment_id": r.Experiment, "name": r.Name}, &logged, "logged-models")
+	if noRoute(err) {
+		return c.uploadRun(ctx, r)
+	}
+	if err != nil {
+		return "", "", err
+	}
+	m := logged.Model.Info
+	if err := c.putFolder(ctx, r, m.ArtifactURI); err != nil {
+		return "", "", err
+	}
+	in := map[string]any{"model_id": m.ID, "status": "LOGGED_MODEL_READY"}
+	return "models:/" + m.ID, "", c.send(ctx, http.MethodPatch, in, nil, "logged-models", m.ID)
+}
+
+func (c *Client) uploadRun(ctx context.Context, r Registration) (source, run string, err error) {
+	var out struct {
+		Run struct {
+			Info struct {
+				ID  string `json:"run_id"`
+				URI string `json:"artifact_uri"`
+			} `json:"info"`
+		} `json:"run"`
+	}
+	in := map[string]any{"experiment_id": r.Experiment, "start_time": time.Now().UnixMilli()}
+	if err := c.send(ctx, http.MethodPost, in, &out, "runs/create"); err != nil {
+		return "", "", err
+	}
+	info := out.Run.Info
+	source = joinURI(info.URI, "model")
+	if err := c.putFolder(ctx, r, source); err != nil {
+		return "", "", err
+	}
+	end := map[string]any{"run_id": info.ID, "status": "FINISHED", "end_time": time.Now().UnixMilli()}
+	return source, info.ID, c.send(ctx, http.MethodPost, end, nil, "runs/update")
+}
+
+func (c *Client) putFolder(ctx context.Context, r Registration, uri string) error {
+	s, err := c.open(uri)
+	if err != nil {
+		return err
+	}
+	var names []string
+	err = filepath.WalkDir(r.Folder, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		if !d.Type().IsRegular() {
+			return fmt.Errorf("%s is no regular file", p)
+		}
+		rel, err := filepath.Rel(r.Folder, p)
+		names = append(names, rel)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for i, name := range names {
+		text, err := os.ReadFile(filepath.Join(r.Folder, name)) //nolint:gosec // walked from the user's folder
+		if err != nil {
+			return err
+		}
+		k := call{
+			method: http.MethodPut, url: s.fileURL(filepath.ToSlash(name)), body: text,
+			kind: "application/octet-stream", foreign: s.foreign,
+		}
+		if err := c.json(ctx, k, nil); err != nil {
+			return fmt.Errorf("upload %s: %w", name, err)
+		}
+		if r.Progress != nil {
+			r.Progress(name, i+1, len(names))
+		}
+	}
+	return nil
+}
