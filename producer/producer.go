@@ -99,7 +99,7 @@ func (p *Producer) Publish(ctx context.Context, a *wire.Answer, acked func(error
 		p.open.Done()
 	}
 	pub.pending.Store(1) // held until all records are handed over
-	pub.send(target)
+	pub.send(target)     //nolint:contextcheck // The publication holds it: retries outlive this call.
 	pub.settle(nil)
 }
 
@@ -166,7 +166,7 @@ func (pub *publication) failed(kind string, r *kgo.Record, bad *atomic.Bool, err
 		r.Value = nil
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: dlqOmitted, Value: []byte("payload too large for the dead-letter topic")})
 		pub.try(kind, fresh(r), nil)
-	case errors.Is(err, kerr.MessageTooLarge) && pub.answer.OK():
+	case errors.Is(err, kerr.MessageTooLarge) && kind != metrics.KindDeadLetter && pub.answer.Status != string(model.TooLarge):
 		pub.instead(model.Errorf(model.TooLarge, "the answer is larger than the broker takes"))
 	case errors.Is(err, kerr.MessageTooLarge):
 		pub.settle(err)

@@ -115,7 +115,7 @@ func (e *executor) decode(ctx context.Context, failed error) {
 		}
 		t := task{it, e.reqs[i]}
 		if it.seq.lease.Err() != nil {
-			e.finish(ctx, it, context.Cause(it.seq.lease))
+			e.finish(ctx, it, context.Cause(it.seq.lease)) //nolint:contextcheck // The cause is the lease's own.
 			continue
 		}
 		err := e.admit(it, now)

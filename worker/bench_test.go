@@ -1,0 +1,49 @@
+package worker
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millrace/millrace/internal/wire"
+	"github.com/millrace/millrace/model"
+)
+
+// instant is a model that costs nothing but its output.
+type instant struct{ fake }
+
+func (*instant) Predict(_ context.Context, in []model.Tensor) ([]model.Tensor, error) {
+	return []model.Tensor{{DType: model.Uint8, Shape: in[0].Shape, Data: slices.Clone(in[0].Data)}}, nil
+}
+
+type acker struct{}
+
+func (acker) Publish(_ context.Context, _ *wire.Answer, acked func(error)) { acked(nil) }
+
+func BenchmarkPool(b *testing.B) {
+	r := newRig(&fake{})
+	r.cfg.MaxBatch, r.deps.Publisher = 64, acker{}
+	r.deps.Source = &source{snap: model.Open(&model.Snapshot{Name: "m", Version: "1", Model: &instant{}})}
+	ctx, kill := context.WithCancel(b.Context())
+	var run, left sync.WaitGroup
+	run.Go(func() { _ = r.Run(ctx) })
+	recs := make([]*kgo.Record, 256)
+	for i := range recs {
+		recs[i] = &kgo.Record{Topic: "t", Value: []byte{byte('a' + i%20)}, Timestamp: time.Now()}
+	}
+	b.ReportAllocs()
+	for done := 0; b.Loop(); done++ {
+		if done%len(recs) == 0 { // a chunk is the unit that is handed over
+			left.Wait()
+			left.Add(len(recs))
+			r.Submit(ctx, recs, func(*kgo.Record, error) { left.Done() })
+		}
+	}
+	left.Wait()
+	kill()
+	run.Wait()
+}
