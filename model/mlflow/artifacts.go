@@ -127,7 +127,7 @@ func (s *store) read(ctx context.Context, f File, w io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("download %s: %w", f.Path, err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // only read from
+	defer resp.Body.Close()
 	var body io.Reader = resp.Body
 	if f.Size >= 0 {
 		body = io.LimitReader(body, f.Size+1)
@@ -143,11 +143,7 @@ func (s *store) read(ctx context.Context, f File, w io.Writer) error {
 }
 
 func (s *store) fileURL(name string) string {
-	u := s.base
-	for seg := range strings.SplitSeq(path.Join(s.root, name), "/") {
-		u += "/" + url.PathEscape(seg)
-	}
-	return u
+	return s.base + escapePath(path.Join(s.root, name))
 }
 
 // local says whether an artifact URI is a path of this machine.

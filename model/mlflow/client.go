@@ -105,68 +105,6 @@ func transport(cfg Config) (*http.Transport, error) {
 	return t, nil
 }
 
-// authorization is the header's value: of the configuration, then of the
-// credentials file, then of the URI, then the token.
-func authorization(cfg Config, u *url.URL) (string, error) {
-	user, pass := cfg.Username, cfg.Password
-	if (user == "" || pass == "") && cfg.CredentialsFile != "" {
-		fileUser, filePass, err := readCredentials(cfg.CredentialsFile)
-		if err != nil {
-			return "", err
-		}
-		if user == "" {
-			user = fileUser
-		}
-		if pass == "" {
-			pass = filePass
-		}
-	}
-	if user == "" && u.User != nil {
-		user = u.User.Username()
-		pass, _ = u.User.Password()
-	}
-	switch {
-	case user != "" && pass != "":
-		req := http.Request{Header: http.Header{}}
-		req.SetBasicAuth(user, pass)
-		return req.Header.Get("Authorization"), nil
-	case cfg.Token != "":
-		return "Bearer " + cfg.Token, nil
-	}
-	return "", nil
-}
-
-// readCredentials reads the section [mlflow] of MLflow's INI file. One that is
-// not there is no error.
-func readCredentials(path string) (user, pass string, err error) {
-	text, err := os.ReadFile(path) //nolint:gosec // the user's own file
-	if errors.Is(err, os.ErrNotExist) {
-		return "", "", nil
-	}
-	if err != nil {
-		return "", "", fmt.Errorf("read credentials: %w", err)
-	}
-	section := ""
-	for line := range strings.Lines(string(text)) {
-		line = strings.TrimSpace(line)
-		if strings.HasPrefix(line, "[") {
-			section = strings.Trim(line, "[]")
-			continue
-		}
-		key, value, ok := strings.Cut(line, "=")
-		if !ok || section != "mlflow" {
-			continue
-		}
-		switch strings.TrimSpace(key) {
-		case "mlflow_tracking_username":
-			user = strings.TrimSpace(value)
-		case "mlflow_tracking_password":
-			pass = strings.TrimSpace(value)
-		}
-	}
-	return user, pass, nil
-}
-
 // call is one request of the client.
 type call struct {
 	method  string
@@ -180,18 +118,26 @@ type call struct {
 
 // url builds an address below the base. Segments are given unescaped.
 func (c *Client) url(q url.Values, segments ...string) string {
-	s := strings.TrimRight(c.base.String(), "/")
+	var parts []string
 	for _, seg := range segments {
-		for part := range strings.SplitSeq(seg, "/") {
-			if part != "" {
-				s += "/" + url.PathEscape(part)
-			}
-		}
+		parts = append(parts, escapePath(seg))
 	}
+	s := strings.TrimRight(c.base.String(), "/") + strings.Join(parts, "")
 	if len(q) > 0 {
 		s += "?" + q.Encode()
 	}
 	return s
+}
+
+// escapePath encodes each segment of a path and puts a slash before it.
+func escapePath(p string) string {
+	var b strings.Builder
+	for seg := range strings.SplitSeq(p, "/") {
+		if seg != "" {
+			b.WriteString("/" + url.PathEscape(seg))
+		}
+	}
+	return b.String()
 }
 
 // get calls a GET of the REST API.
@@ -221,7 +167,7 @@ func (c *Client) json(ctx context.Context, k call, out any) error {
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close() //nolint:errcheck // only read from
+	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxJSON+1))
 	if err != nil {
 		return fmt.Errorf("mlflow: read answer: %w", err)
@@ -297,7 +243,7 @@ func (c *Client) once(ctx context.Context, k call) (_ *http.Response, wait time.
 	if resp.StatusCode/100 == 2 {
 		return resp, 0, nil
 	}
-	defer resp.Body.Close() //nolint:errcheck // only read from
+	defer resp.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
 		wait = min(time.Duration(s)*time.Second, 2*time.Minute)

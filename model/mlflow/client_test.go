@@ -58,7 +58,7 @@ func recorded(t *testing.T) *httptest.Server {
 		q := r.URL.Query()
 		for key, e := range first {
 			method, p, _ := strings.Cut(key, " ")
-			req := httptest.NewRequest(method, p, http.NoBody)
+			req := httptest.NewRequestWithContext(r.Context(), method, p, http.NoBody)
 			if method == r.Method && req.URL.Path == r.URL.Path && req.URL.Query().Encode() == q.Encode() {
 				w.Header().Set("Content-Type", e.Headers["content-type"])
 				w.WriteHeader(e.Status)

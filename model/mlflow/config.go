@@ -2,7 +2,6 @@ package mlflow
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"time"
@@ -42,7 +41,7 @@ func (c Config) Validate() error {
 		errs = append(errs, errors.New("MLFLOW_TRACKING_INSECURE_TLS and MLFLOW_TRACKING_SERVER_CERT_PATH exclude each other"))
 	}
 	if (c.Username == "") != (c.Password == "") && c.CredentialsFile == "" {
-		errs = append(errs, fmt.Errorf("MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD: must be set together"))
+		errs = append(errs, errors.New("MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD: must be set together"))
 	}
 	return errors.Join(errs...)
 }

@@ -37,7 +37,7 @@ func (e *APIError) Error() string {
 // Is makes the server's answers about what is not there match [ErrNotFound]. A
 // missing alias is a 400, whose only stable mark is its code on that call.
 func (e *APIError) Is(target error) bool {
-	if target != ErrNotFound { //nolint:errorlint // Is compares with the sentinel itself
+	if target != ErrNotFound {
 		return false
 	}
 	return e.Code == "RESOURCE_DOES_NOT_EXIST" || (e.aliasCall && e.Code == "INVALID_PARAMETER_VALUE")

@@ -118,7 +118,7 @@ func readMLmodel(dir string) (*mlmodel, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close() //nolint:errcheck // only read from
+	defer file.Close()
 	text, err := io.ReadAll(io.LimitReader(file, maxMLmodel+1))
 	if err != nil {
 		return nil, fmt.Errorf("read MLmodel: %w", err)

@@ -43,7 +43,7 @@ func hashFile(h hash.Hash, name, path string) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // only read from
+	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
 		return err

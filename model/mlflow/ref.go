@@ -142,7 +142,7 @@ func parseRuns(rest string) (Ref, error) {
 func localPath(s string) (string, error) {
 	u, err := url.Parse(s)
 	if err != nil {
-		return "", errors.New("malformed file: URI")
+		return "", errors.New("malformed file: address")
 	}
 	if u.Host != "" && u.Host != "localhost" {
 		return "", fmt.Errorf("file: names another host, %q", u.Host)

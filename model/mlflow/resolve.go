@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -131,7 +132,7 @@ func checkStatus(status, message string) error {
 
 func (c *Client) identified(r Resolved, created Int) Resolved {
 	h := sha256.New()
-	for _, s := range []string{c.base.String(), c.cfg.Workspace, r.Name, r.Version, fmt.Sprint(int64(created)), r.ArtifactURI} {
+	for _, s := range []string{c.base.String(), c.cfg.Workspace, r.Name, r.Version, strconv.FormatInt(int64(created), 10), r.ArtifactURI} {
 		_, _ = fmt.Fprintf(h, "%q\n", s) // quoted, so that no two lists read the same; a hash never fails
 	}
 	r.Identity = hex.EncodeToString(h.Sum(nil))[:32]

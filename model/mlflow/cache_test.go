@@ -1,0 +1,63 @@
+package mlflow_test
+
+import (
+	"context"
+	"io"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/millrace/millrace/model/mlflow"
+)
+
+// content fetches one file, and counts how often.
+func content(text string, times *int) mlflow.FetchFunc {
+	return func(_ context.Context, add func(mlflow.File, func(io.Writer) error) error) error {
+		*times++
+		return add(mlflow.File{Path: "a/b", Size: int64(len(text))}, func(w io.Writer) error {
+			_, err := io.WriteString(w, text)
+			return err
+		})
+	}
+}
+
+func TestCacheEvictsTheLongestUnused(t *testing.T) {
+	cache, err := mlflow.NewCache(t.TempDir(), 1000) // two of three, with their manifests
+	require.NoError(t, err)
+	text := string(make([]byte, 300))
+	var one, two, three int
+	get := func(id, text string, times *int) func() {
+		_, release, err := cache.Get(t.Context(), id, content(text, times))
+		require.NoError(t, err)
+		return release
+	}
+	inUse := get("one", "1"+text, &one)
+	get("two", "2"+text, &two)()
+	get("three", "3"+text, &three)()
+	get("one", "1"+text, &one)()
+	require.Equal(t, 1, one, "what is in use is never evicted")
+	get("two", "2"+text, &two)()
+	require.Equal(t, 2, two)
+	inUse()
+}
+
+func TestCacheStaysWholeWhenTheDiskIsFull(t *testing.T) {
+	cache, err := mlflow.NewCache(t.TempDir(), 0)
+	require.NoError(t, err)
+	_, _, err = cache.Get(t.Context(), "id", func(_ context.Context, add func(mlflow.File, func(io.Writer) error) error) error {
+		return add(mlflow.File{Path: "a", Size: 9}, func(w io.Writer) error {
+			_, err := io.WriteString(w, "half")
+			require.NoError(t, err)
+			return syscall.ENOSPC
+		})
+	})
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	var n int
+	_, release, err := cache.Get(t.Context(), "id", content("text", &n))
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	release()
+	_, _, err = cache.Get(t.Context(), "../id", content("text", &n))
+	require.Error(t, err)
+}
