@@ -22,7 +22,7 @@ func (c *Consumer) commitLoop(ctx context.Context, stop context.CancelCauseFunc)
 			return
 		case <-tick.C:
 		}
-		c.commitWithin(commitBound, nil)
+		c.commitWithin(ctx, nil)
 		c.exportLag()
 		if c.watch() {
 			stop(ErrStalled)
@@ -34,8 +34,8 @@ func (c *Consumer) commitLoop(ctx context.Context, stop context.CancelCauseFunc)
 // commitWithin commits the watermarks of the leases given, or of all that are
 // held, in one request. A watermark that the broker refused stays to be
 // committed: the next call takes it up again.
-func (c *Consumer) commitWithin(bound time.Duration, leases []*lease) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), bound)
+func (c *Consumer) commitWithin(ctx context.Context, leases []*lease) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitBound)
 	defer cancel()
 	select {
 	case c.commits <- struct{}{}:
@@ -70,10 +70,10 @@ func (c *Consumer) commitWithin(bound time.Duration, leases []*lease) bool {
 // commitLast commits leases that are about to end. It tries again within the
 // bound: there is no later tick for them, and what stays uncommitted is
 // answered twice.
-func (c *Consumer) commitLast(leases []*lease) {
-	ctx, cancel := context.WithTimeout(context.Background(), commitBound)
+func (c *Consumer) commitLast(ctx context.Context, leases []*lease) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitBound)
 	defer cancel()
-	for !c.commitWithin(commitBound, leases) && ctx.Err() == nil {
+	for !c.commitWithin(ctx, leases) && ctx.Err() == nil {
 		pause(ctx, 100*time.Millisecond)
 	}
 }

@@ -141,12 +141,12 @@ func (c *Consumer) Run(ctx context.Context) error {
 	c.pollLoop(intake)
 
 	c.stopping.Store(true)
-	c.drain()
+	c.drain(ctx)
 	c.closeLeases(ErrStopped)
-	c.waitRunning()
+	c.waitRunning(ctx)
 	endWork(ErrStopped)
 	side.Wait()
-	c.leave()
+	c.leave(ctx)
 	if c.stalled.Load() {
 		return ErrStalled
 	}

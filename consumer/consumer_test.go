@@ -92,7 +92,7 @@ func TestCrashConsumesAgainFromTheWatermark(t *testing.T) {
 		require.Equal(t, int64(60), next.sent.Load())
 		p.answer(60, nil) // the dead one's work ends late
 		m.stop()
-		<-m.ended
+		_ = <-m.ended // how a dead process ends says nothing
 		m2.halt(t)
 		require.Equal(t, int64(100), b.committed()[0])
 	})
@@ -291,7 +291,7 @@ func TestFailureOfThePoolIsTriedAgain(t *testing.T) {
 
 func TestMissingTopicIsWaitedFor(t *testing.T) {
 	virtual(t, 1, func(b *bench) {
-		b.cluster.DeleteTopic(in)
+		require.NoError(t, b.cluster.DeleteTopic(in))
 		m := b.start(config(), &answering{client: b.client})
 		time.Sleep(time.Minute)
 		require.False(t, m.Ready())

@@ -37,7 +37,7 @@ type bench struct {
 	dial    func(context.Context, string, string) (net.Conn, error)
 	client  *kgo.Client
 	admin   *kadm.Client
-	ctx     context.Context // of the bubble: the test's own is cancelled outside of it
+	ctx     context.Context //nolint:containedctx // The bubble's: the test's own is cancelled outside of it.
 }
 
 // virtual runs a test in virtual time against a broker of its own.
@@ -49,7 +49,7 @@ func virtual(t *testing.T, partitions int32, test func(*bench)) {
 			kfake.SeedTopics(partitions, in, out))
 		require.NoError(t, err)
 		defer c.Close()
-		ctx, cancel := context.WithCancel(context.Background()) //nolint:usetesting // See bench.ctx.
+		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		b := &bench{t: t, ctx: ctx, cluster: c, dial: vn.DialContext}
 		b.connect()
@@ -241,7 +241,7 @@ func (p *answering) Submit(ctx context.Context, recs []*kgo.Record, done func(*k
 				return
 			}
 			p.sent.Add(1)
-			p.client.Produce(context.Background(), &kgo.Record{Topic: out, Value: r.Value}, func(_ *kgo.Record, err error) { done(r, err) })
+			p.client.Produce(context.Background(), &kgo.Record{Topic: out, Value: r.Value}, func(_ *kgo.Record, err error) { done(r, err) }) //nolint:contextcheck // It is the lease's end that matters.
 		})
 	}
 }
@@ -251,8 +251,8 @@ type holding struct {
 	mu   sync.Mutex
 	recs []*kgo.Record
 	done []func(*kgo.Record, error)
-	ctx  context.Context
-	back bool // give back what is held when the lease ends
+	ctx  context.Context //nolint:containedctx // The last lease's, for tests to look at.
+	back bool            // give back what is held when the lease ends
 }
 
 func (p *holding) Submit(ctx context.Context, recs []*kgo.Record, done func(*kgo.Record, error)) {

@@ -118,8 +118,7 @@ func (c *Consumer) noteErrors(fetches kgo.Fetches) bool {
 			return
 		}
 		c.fetchErrs[p] = err.Error()
-		var loss *kgo.ErrDataLoss
-		if errors.As(err, &loss) {
+		if loss, ok := errors.AsType[*kgo.ErrDataLoss](err); ok {
 			c.Log.Error("the broker has lost records of the partition",
 				"topic", topic, "partition", id, "consumed_to", loss.ConsumedTo, "reset_to", loss.ResetTo)
 			return

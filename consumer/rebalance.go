@@ -64,7 +64,7 @@ func (c *Consumer) renew(old *lease, first int64) *lease {
 
 // revoked gives partitions up: what is queued comes back, what runs is waited
 // for within a bound, the watermark is committed, and the leases end.
-func (c *Consumer) revoked(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
+func (c *Consumer) revoked(ctx context.Context, _ *kgo.Client, gone map[string][]int32) {
 	leases := c.of(gone)
 	if len(leases) == 0 {
 		return
@@ -75,18 +75,18 @@ func (c *Consumer) revoked(_ context.Context, _ *kgo.Client, gone map[string][]i
 	}
 	// Bounded on its own, not by the client's context: while this call
 	// blocks, the client cannot see that the session has ended.
-	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.revokeDrain())
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.revokeDrain())
 	defer cancel()
 	left := 0
 	for _, l := range leases {
-		if !l.waitIdle(ctx) {
+		if !l.waitIdle(drain) {
 			left++
 		}
 	}
 	if left > 0 {
 		c.Log.Warn("partitions revoked with records running; they will be answered again", "partitions", left)
 	}
-	c.commitLast(leases)
+	c.commitLast(ctx, leases)
 	c.drop(leases)
 	c.Log.Info("partitions revoked", "partitions", gone)
 }

@@ -40,7 +40,7 @@ func (c *Consumer) retryLoop(ctx context.Context) {
 			if a == nil {
 				a = &again{at: time.Now().Add(f.lease.failed())}
 				// A closed lease gives its records back at once: a revoke waits for them.
-				a.stop = context.AfterFunc(f.lease.ctx, func() {
+				a.stop = context.AfterFunc(f.lease.ctx, func() { //nolint:contextcheck // It is the lease's end that matters.
 					select {
 					case expired <- f.lease:
 					case <-ctx.Done():

@@ -11,11 +11,11 @@ import (
 
 // drain waits for what is in flight while heartbeats, commits and rebalances
 // go on. After a stall there is nothing to wait for.
-func (c *Consumer) drain() {
+func (c *Consumer) drain(ctx context.Context) {
 	if c.stalled.Load() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.DrainTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.DrainTimeout)
 	defer cancel()
 	if !c.budget.waitZero(ctx) {
 		c.Log.Warn("records are in flight after the drain's limit; what is queued is given back", "limit", c.cfg.DrainTimeout)
@@ -31,8 +31,8 @@ func (c *Consumer) closeLeases(cause error) {
 
 // waitRunning waits, within the bound of a revoke, for what executors had
 // taken when the leases were closed.
-func (c *Consumer) waitRunning() {
-	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.revokeDrain())
+func (c *Consumer) waitRunning(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.revokeDrain())
 	defer cancel()
 	if !c.budget.waitZero(ctx) {
 		c.Log.Warn("records are running after the stop's limit; they will be answered again", "limit", c.cfg.revokeDrain())
@@ -41,10 +41,10 @@ func (c *Consumer) waitRunning() {
 
 // leave commits for the last time and gives the partitions back at once: the
 // client would keep those of a static member until its session ends.
-func (c *Consumer) leave() {
-	c.commitLast(c.held())
+func (c *Consumer) leave(ctx context.Context) {
+	c.commitLast(ctx, c.held())
 	c.cl.AllowRebalance()
-	ctx, cancel := context.WithTimeout(context.Background(), commitBound)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitBound)
 	defer cancel()
 	member, _ := c.cl.GroupMetadata()
 	if err := c.cl.LeaveGroupContext(ctx); err != nil {

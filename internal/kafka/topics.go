@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"regexp"
 	"slices"
@@ -31,20 +32,24 @@ func (t Topics) Names() []string { return []string{t.Requests, t.Results, t.Repl
 // Validate reports every mistake, each with the variable that holds it.
 func (t Topics) Validate() error {
 	legal := regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
-	vars := []string{"TOPIC_REQUESTS", "TOPIC_RESULTS", "TOPIC_REPLIES", "TOPIC_DLQ"}
 	var errs []error
-	names := t.Names()
-	for i, name := range names {
-		if !legal.MatchString(name) || name == "." || name == ".." {
-			errs = append(errs, fmt.Errorf(prefix+"%s: %q is not a legal topic name", vars[i], name))
+	seen := make(map[string]string)
+	for _, v := range []struct{ name, topic string }{
+		{"TOPIC_REQUESTS", t.Requests},
+		{"TOPIC_RESULTS", t.Results},
+		{"TOPIC_REPLIES", t.Replies},
+		{"TOPIC_DLQ", t.DeadLetters},
+	} {
+		if !legal.MatchString(v.topic) || v.topic == "." || v.topic == ".." {
+			errs = append(errs, fmt.Errorf(prefix+"%s: %q is not a legal topic name", v.name, v.topic))
 		}
 		// A broker's metrics take a dot for an underscore, and it refuses
 		// two topics that differ in nothing else.
-		for j := range i {
-			if strings.ReplaceAll(names[j], ".", "_") == strings.ReplaceAll(name, ".", "_") {
-				errs = append(errs, fmt.Errorf(prefix+"%s: %q collides with %s%s", vars[i], name, prefix, vars[j]))
-			}
+		plain := strings.ReplaceAll(v.topic, ".", "_")
+		if other, taken := seen[plain]; taken {
+			errs = append(errs, fmt.Errorf(prefix+"%s: %q collides with %s%s", v.name, v.topic, prefix, other))
 		}
+		seen[plain] = v.name
 	}
 	if t.Partitions < 1 {
 		errs = append(errs, fmt.Errorf(prefix+"TOPIC_PARTITIONS: %d is below 1", t.Partitions))
@@ -124,7 +129,9 @@ func checkTopics(ctx context.Context, cl *kgo.Client, topics []string) error {
 	// silent for half a minute.
 	ctx, cancel := context.WithTimeoutCause(ctx, 5*time.Second, errors.New("no answer within 5s"))
 	defer cancel()
-	if err := cl.Ping(ctx); err != nil {
+	if err := cl.Ping(ctx); errors.Is(err, io.EOF) {
+		return fmt.Errorf("the broker closes the connection, as one does on wrong credentials or without TLS where it wants it: %w", err)
+	} else if err != nil {
 		return fmt.Errorf("no broker answers: %w", err)
 	}
 	have, err := kadm.NewClient(cl).ListTopics(ctx, topics...)
