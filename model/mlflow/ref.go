@@ -121,7 +121,7 @@ func versionRef(name, tail string) Ref {
 // checkName holds MLflow's own rule for the names of registered models.
 func checkName(name string) error {
 	if name == "" || strings.ContainsAny(name, "/:") {
-		return fmt.Errorf("the model's name %q is empty or holds one of / :", name)
+		return fmt.Errorf("the model's name %q is empty or holds a slash or colon", name)
 	}
 	return nil
 }
