@@ -92,7 +92,7 @@ func TestCrashConsumesAgainFromTheWatermark(t *testing.T) {
 		require.Equal(t, int64(60), next.sent.Load())
 		p.answer(60, nil) // the dead one's work ends late
 		m.stop()
-		_ = <-m.ended // how a dead process ends says nothing
+		require.NoError(t, <-m.ended)
 		m2.halt(t)
 		require.Equal(t, int64(100), b.committed()[0])
 	})

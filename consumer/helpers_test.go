@@ -212,8 +212,19 @@ type answering struct {
 	delay  func() time.Duration
 	sent   atomic.Int64
 
-	mu   sync.Mutex
-	last map[int32]time.Time // answers of a partition keep its order, as the worker's do
+	mu    sync.Mutex
+	turn  sync.Mutex // guards queue
+	queue map[int32][]func()
+	last  map[int32]time.Time // answers of a partition keep its order, as the worker's do
+}
+
+func (p *answering) enqueue(partition int32, answer func()) {
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	if p.queue == nil {
+		p.queue = make(map[int32][]func())
+	}
+	p.queue[partition] = append(p.queue[partition], answer)
 }
 
 func (p *answering) after(partition int32) time.Duration {
@@ -235,13 +246,22 @@ func (p *answering) after(partition int32) time.Duration {
 
 func (p *answering) Submit(ctx context.Context, recs []*kgo.Record, done func(*kgo.Record, error)) {
 	for _, r := range recs {
-		time.AfterFunc(p.after(r.Partition), func() {
+		p.enqueue(r.Partition, func() {
 			if ctx.Err() != nil {
 				done(r, context.Cause(ctx))
 				return
 			}
 			p.sent.Add(1)
-			p.client.Produce(context.Background(), &kgo.Record{Topic: out, Value: r.Value}, func(_ *kgo.Record, err error) { done(r, err) }) //nolint:contextcheck // It is the lease's end that matters.
+			p.client.Produce(context.WithoutCancel(ctx), &kgo.Record{Topic: out, Value: r.Value}, func(_ *kgo.Record, err error) { done(r, err) })
+		})
+		time.AfterFunc(p.after(r.Partition), func() {
+			// Timers a microsecond apart may fire in any order: who fires
+			// answers the first that waits.
+			p.turn.Lock()
+			defer p.turn.Unlock()
+			next := p.queue[r.Partition][0]
+			p.queue[r.Partition] = p.queue[r.Partition][1:]
+			next()
 		})
 	}
 }
