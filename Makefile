@@ -1,0 +1,84 @@
+# Millrace. `make` alone lists what there is to do.
+# Kept to what GNU make 3.81 knows, which is what macOS has.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -X main.version=$(VERSION)
+# More arguments for `make up` and `make bench`, as in: make up ARGS="--data-dir data"
+ARGS ?=
+# Seconds that each fuzz target runs in `make fuzz`.
+FUZZTIME ?= 10s
+# What `make test-integration` runs, as in: make test-integration RUN=TestSCRAM
+RUN ?= .
+
+export CGO_ENABLED := 1
+
+# need TOOL,what to do: one line when a tool is missing.
+define need
+@command -v $(1) >/dev/null 2>&1 || { echo "make: $(1) is not here: $(2)" >&2; exit 1; }
+endef
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: tools
+tools:
+	$(call need,go,install Go 1.26.8 or later from https://go.dev/dl)
+	@cc=$$(go env CC); command -v "$${cc%% *}" >/dev/null 2>&1 || { echo "make: the C compiler $$cc is not here: install gcc or clang (Debian: apt-get install gcc libc6-dev; macOS: xcode-select --install) or set CC" >&2; exit 1; }
+
+.PHONY: build
+build: tools ## Build bin/millrace
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/millrace ./cmd/millrace
+
+.PHONY: onnxruntime
+onnxruntime: ## Fetch ONNX Runtime's library to bin/, pinned and checked
+	@scripts/fetch-onnxruntime.sh
+
+.PHONY: up
+up: onnxruntime build ## Run the whole system in one process
+	bin/millrace up $(ARGS)
+
+.PHONY: test
+test: tools onnxruntime ## Run the tests
+	go test ./...
+
+.PHONY: race
+race: tools onnxruntime ## Run the tests under the race detector
+	go test -race ./...
+
+.PHONY: fmt
+fmt: tools ## Format the code
+	@lint=$$(scripts/golangci-lint.sh) && "$$lint" fmt
+
+.PHONY: lint
+lint: tools ## Check formatting, go vet and golangci-lint
+	@lint=$$(scripts/golangci-lint.sh) && "$$lint" fmt --diff && "$$lint" run
+	go vet -tags integration ./...
+
+.PHONY: tidy
+tidy: tools
+	go mod tidy -diff
+
+.PHONY: check
+check: lint tidy race ## What CI runs besides the integration tests
+
+.PHONY: test-integration
+test-integration: onnxruntime build ## Run the tests against the real Kafka and the real MLflow
+	@scripts/fetch-kafka.sh >/dev/null
+	@scripts/fetch-mlflow.sh >/dev/null
+	go test -tags integration -count=1 -timeout 45m -v -run '$(RUN)' ./integration/
+
+.PHONY: bench
+bench: tools onnxruntime ## Measure the worker against its two limits
+	go run ./bench $(ARGS)
+
+.PHONY: fuzz
+fuzz: tools onnxruntime ## Run each fuzz target for FUZZTIME (10s)
+	@scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: clean
+clean: ## Remove what was built and fetched
+	rm -rf bin .build dist
