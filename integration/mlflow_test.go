@@ -1,0 +1,132 @@
+//go:build integration
+
+package integration
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// registry is a real MLflow server.
+type registry struct {
+	url  string
+	proc *process
+}
+
+// shared is one server for all the tests that do not kill theirs: it takes long
+// to start. TestMain ends it.
+var shared struct {
+	mu   sync.Mutex
+	dir  string
+	that *registry
+}
+
+func sharedRegistry(t *testing.T) *registry {
+	t.Helper()
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	if shared.that == nil {
+		// Not the test's own directory: it outlives the test.
+		dir := filepath.Join(root(t), ".build", "integration", "mlflow")
+		require.NoError(t, os.RemoveAll(dir))
+		require.NoError(t, os.MkdirAll(dir, 0o750))
+		shared.that = launchRegistry(t, dir)
+	}
+	return shared.that
+}
+
+// newRegistry starts a server of the test's own.
+func newRegistry(t *testing.T) *registry {
+	t.Helper()
+	r := launchRegistry(t, t.TempDir())
+	t.Cleanup(r.proc.stop)
+	return r
+}
+
+func launchRegistry(t *testing.T, dir string) *registry {
+	t.Helper()
+	venv := fetched(t, "fetch-mlflow.sh")
+	addr := freeAddr(t)
+	host, port, err := net.SplitHostPort(addr)
+	require.NoError(t, err)
+	env := inherited("MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false", "MLFLOW_DISABLE_TELEMETRY=true")
+	r := &registry{url: "http://" + addr}
+	r.proc = launch(t, "mlflow", filepath.Join(dir, "mlflow.log"), env, filepath.Join(venv, "bin", "mlflow"), "server",
+		"--backend-store-uri", "sqlite:///"+filepath.Join(dir, "mlflow.db"), "--artifacts-destination", filepath.Join(dir, "artifacts"),
+		"--host", host, "--port", port, "--workers", "1")
+	r.proc.ready(t, 5*time.Minute, func(ctx context.Context) error {
+		_, err := get(ctx, r.url+"/health")
+		return err
+	})
+	return r
+}
+
+// version asks which version an alias names, "" when it names none.
+func (r *registry) version(t *testing.T, model, alias string) string {
+	t.Helper()
+	q := url.Values{"name": {model}, "alias": {alias}}
+	body, err := get(t.Context(), r.url+"/api/2.0/mlflow/registered-models/alias?"+q.Encode())
+	if err != nil {
+		return ""
+	}
+	var out struct {
+		V struct {
+			Version string `json:"version"`
+		} `json:"model_version"`
+	}
+	require.NoError(t, json.Unmarshal(body, &out))
+	return out.V.Version
+}
+
+// point moves an alias.
+func (r *registry) point(t *testing.T, model, alias, version string) {
+	t.Helper()
+	body, err := json.Marshal(map[string]string{"name": model, "alias": alias, "version": version})
+	require.NoError(t, err)
+	_, err = post(t.Context(), r.url+"/api/2.0/mlflow/registered-models/alias", body)
+	require.NoError(t, err)
+}
+
+// get and post return the body, and an error for any status but 200.
+func get(ctx context.Context, url string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	return do(req)
+}
+
+func post(ctx context.Context, url string, body []byte) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	return do(req)
+}
+
+func do(req *http.Request) ([]byte, error) {
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s: %s", req.URL, resp.Status, body)
+	}
+	return body, err
+}
