@@ -91,7 +91,7 @@ func (b *Batch) Cut(outputs []Tensor) ([][]Tensor, error) {
 		if len(t.Shape) == 0 || t.Shape[0] != int64(b.Rows) {
 			return nil, fmt.Errorf("output %q has shape %v for a batch of %d rows", t.Name, t.Shape, b.Rows)
 		}
-		if n, err := Elements(t.Shape, int64(t.Len())); err != nil || n != int64(t.Len()) {
+		if !t.whole() {
 			return nil, fmt.Errorf("output %q holds %d elements, not those of shape %v", t.Name, t.Len(), t.Shape)
 		}
 	}
@@ -106,6 +106,15 @@ func (b *Batch) Cut(outputs []Tensor) ([][]Tensor, error) {
 		from += rows
 	}
 	return cut, nil
+}
+
+// whole says whether the tensor holds the elements of its shape.
+func (t *Tensor) whole() bool {
+	if t.Len() == 0 {
+		return slices.Contains(t.Shape, 0)
+	}
+	n, err := Elements(t.Shape, int64(t.Len()))
+	return err == nil && n == int64(t.Len())
 }
 
 func (t *Tensor) slice(from, rows, all int) Tensor {
