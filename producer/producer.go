@@ -78,6 +78,7 @@ type publication struct {
 	*Producer
 	ctx     context.Context //nolint:containedctx // Bounds the retries, which outlive Publish.
 	answer  *wire.Answer
+	status  *atomic.Pointer[string] // of what is published, which another may have taken the place of
 	acked   func(error)
 	pending atomic.Int32
 	err     atomic.Pointer[error] // the first
@@ -85,17 +86,19 @@ type publication struct {
 
 // Publish sends the answer, and the dead letter when it is no prediction. It
 // blocks for backpressure only. acked is called once, when all of it is
-// acknowledged or cannot be. Ending ctx ends retries; it does not abort what
-// may be on the broker already.
-func (p *Producer) Publish(ctx context.Context, a *wire.Answer, acked func(error)) {
-	pub := &publication{Producer: p, ctx: ctx, answer: a}
+// acknowledged or cannot be, with the status of the answer that was published:
+// one that cannot be published gives way to an error. Ending ctx ends retries;
+// it does not abort what may be on the broker already.
+func (p *Producer) Publish(ctx context.Context, a *wire.Answer, acked func(status string, err error)) {
+	pub := &publication{Producer: p, ctx: ctx, answer: a, status: new(atomic.Pointer[string])}
 	target, err := p.target(a)
 	if err != nil {
 		pub.answer = p.replace(a, err)
 	}
+	pub.status.Store(&pub.answer.Status)
 	p.open.Add(1)
 	pub.acked = func(err error) {
-		acked(err)
+		acked(*pub.status.Load(), err)
 		p.open.Done()
 	}
 	pub.pending.Store(1) // held until all records are handed over
@@ -162,12 +165,10 @@ func (pub *publication) failed(kind string, r *kgo.Record, bad *atomic.Bool, err
 		pub.settle(err)
 	case bad != nil && bad.Load():
 		pub.instead(model.Invalidf(wire.ReplyPartition, "the reply topic has no such partition"))
-	case errors.Is(err, kerr.MessageTooLarge) && kind == metrics.KindDeadLetter && r.Value != nil:
-		r.Value = nil
-		r.Headers = append(r.Headers, kgo.RecordHeader{Key: dlqOmitted, Value: []byte("payload too large for the dead-letter topic")})
-		pub.try(kind, fresh(r), nil)
 	case errors.Is(err, kerr.MessageTooLarge) && kind != metrics.KindDeadLetter && pub.answer.Status != string(model.TooLarge):
 		pub.instead(model.Errorf(model.TooLarge, "the answer is larger than the broker takes"))
+	case errors.Is(err, kerr.MessageTooLarge) && lighten(kind, r):
+		pub.try(kind, fresh(r), bad)
 	case errors.Is(err, kerr.MessageTooLarge):
 		pub.settle(err)
 	default:
@@ -187,7 +188,8 @@ func (pub *publication) failed(kind string, r *kgo.Record, bad *atomic.Bool, err
 
 // instead publishes an error on the results topic in the place of a record.
 func (pub *publication) instead(err *model.Error) {
-	sub := &publication{Producer: pub.Producer, ctx: pub.ctx, answer: pub.replace(pub.answer, err), acked: pub.settle}
+	sub := &publication{Producer: pub.Producer, ctx: pub.ctx, answer: pub.replace(pub.answer, err), status: pub.status, acked: pub.settle}
+	pub.status.Store(&sub.answer.Status)
 	sub.pending.Store(1)
 	sub.send(target{topic: pub.deps.Topics.Results, partition: -1})
 	sub.settle(nil)

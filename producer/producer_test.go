@@ -54,10 +54,16 @@ func newRig(t *testing.T) *rig {
 	return &rig{p, cluster, read}
 }
 
-func (r *rig) publish(t *testing.T, a *wire.Answer) error {
+// publish returns the status of what was published.
+func (r *rig) publish(t *testing.T, a *wire.Answer) string {
 	t.Helper()
-	acked := make(chan error, 1)
-	r.Publish(t.Context(), a, func(err error) { acked <- err })
+	acked := make(chan string, 1)
+	r.Publish(t.Context(), a, func(status string, err error) {
+		if err != nil {
+			status = err.Error()
+		}
+		acked <- status
+	})
 	return <-acked
 }
 
@@ -97,7 +103,7 @@ func TestResult(t *testing.T) {
 	r.cluster.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		return refuse(req.(*kmsg.ProduceRequest), kerr.NotLeaderForPartition.Code), nil, true
 	})
-	require.NoError(t, r.publish(t, answer("out", header(wire.CorrelationID, "c"), header(wire.TraceParent, "tp"))))
+	require.Equal(t, "ok", r.publish(t, answer("out", header(wire.CorrelationID, "c"), header(wire.TraceParent, "tp"))))
 	got := r.records(t, 1)["results"]
 	require.Equal(t, int32(1), got.Partition) // 4 modulo 3
 	require.Equal(t, map[string]string{
@@ -130,7 +136,7 @@ func TestReply(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
-			require.NoError(t, r.publish(t, answer("out", header(wire.ReplyTopic, "replies"), header(wire.ReplyPartition, partition))))
+			require.Equal(t, "ok", r.publish(t, answer("out", header(wire.ReplyTopic, "replies"), header(wire.ReplyPartition, partition))))
 			got := r.records(t, 1)
 			require.Equal(t, int32(2), got["replies"].Partition)
 		})
@@ -149,7 +155,7 @@ func TestBecomesErrorAndDeadLetter(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
-			require.NoError(t, r.publish(t, c.a))
+			require.Equal(t, c.want, r.publish(t, c.a))
 			got := r.records(t, 2)
 			require.Equal(t, c.want, headers(got["results"])["status"])
 			require.Equal(t, c.want, string(got["results"].Value))
@@ -167,9 +173,35 @@ func TestDeadLetterWithoutPayload(t *testing.T) {
 	r := newRig(t)
 	a := answer("no")
 	a.Status, a.Request.Value = "INVALID_INPUT", []byte(strings.Repeat("x", 9000))
-	require.NoError(t, r.publish(t, a))
+	require.Equal(t, "INVALID_INPUT", r.publish(t, a))
 	dead := r.records(t, 2)["dlq"]
 	require.Empty(t, dead.Value)
 	require.NotEmpty(t, headers(dead)[dlqOmitted])
 	require.InDelta(t, 1, testutil.ToFloat64(r.deps.Metrics.PublishErrors.WithLabelValues("dead_letter")), 0)
+}
+
+func TestWhatIsEchoedMayBeTooLarge(t *testing.T) {
+	big := strings.Repeat("x", 9000)
+	for name, c := range map[string]struct {
+		change func(*wire.Answer)
+		status string
+	}{
+		"header of a prediction": {func(a *wire.Answer) { a.Request.Headers = []kgo.RecordHeader{header(wire.CorrelationID, big)} }, "TOO_LARGE"},
+		"key of a prediction":    {func(a *wire.Answer) { a.Request.Key = []byte(big) }, "TOO_LARGE"},
+		"all of a refused one": {func(a *wire.Answer) {
+			a.Status, a.Message, a.Request.Key, a.Request.Value = "TOO_LARGE", big, []byte(big), []byte(big)
+			a.Request.Headers = []kgo.RecordHeader{header(wire.TraceState, big), header("other", big)}
+		}, "TOO_LARGE"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			a := answer("out")
+			c.change(a)
+			require.Equal(t, c.status, r.publish(t, a))
+			got := r.records(t, 2)
+			require.Equal(t, c.status, headers(got["results"])["status"])
+			require.Equal(t, "requests/4/7", headers(got["results"])["ce_id"])
+			require.Equal(t, "7", headers(got["dlq"])[dlqOffset])
+		})
+	}
 }

@@ -5,24 +5,27 @@ import (
 	"encoding/binary"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/millrace/millrace/internal/wire"
+	"github.com/millrace/millrace/metrics"
 	"github.com/millrace/millrace/model"
 )
 
 // The dead letter's headers, by KIP-1191 where it names them.
 const (
-	dlqTopic     = "__dlq.errors.topic"
-	dlqPartition = "__dlq.errors.partition"
-	dlqOffset    = "__dlq.errors.offset"
-	dlqGroup     = "__dlq.errors.group"
-	dlqCount     = "__dlq.errors.delivery.count"
-	dlqMessage   = "__dlq.errors.message"
-	dlqCode      = "__dlq.errors.code"
-	dlqOmitted   = "__dlq.errors.payload.omitted"
+	dlqPrefix    = "__dlq.errors."
+	dlqTopic     = dlqPrefix + "topic"
+	dlqPartition = dlqPrefix + "partition"
+	dlqOffset    = dlqPrefix + "offset"
+	dlqGroup     = dlqPrefix + "group"
+	dlqCount     = dlqPrefix + "delivery.count"
+	dlqMessage   = dlqPrefix + "message"
+	dlqCode      = dlqPrefix + "code"
+	dlqOmitted   = dlqPrefix + "payload.omitted"
 )
 
 // target is where an answer goes. partition is -1 when the key or the source
@@ -138,7 +141,41 @@ func (pub *publication) deadLetter() *kgo.Record {
 	add(dlqOffset, strconv.FormatInt(req.Offset, 10))
 	add(dlqGroup, pub.deps.Group)
 	add(dlqCount, "1")
-	add(dlqMessage, a.Message)
+	add(dlqMessage, short(a.Message))
 	add(dlqCode, a.Status)
 	return &kgo.Record{Topic: pub.deps.Topics.DeadLetters, Partition: req.Partition, Key: req.Key, Value: req.Value, Headers: h}
+}
+
+// maxMessage bounds what a header says of the reason: it may quote the request.
+const maxMessage = 1024
+
+func short(s string) string {
+	if len(s) <= maxMessage {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxMessage], "") + "…"
+}
+
+// lighten takes off a record that is too large what came from its request, the
+// least missed first: a dead letter's payload, the headers, the key. What is
+// left is small. It returns false when nothing was left to take.
+func lighten(kind string, r *kgo.Record) bool {
+	if kind == metrics.KindDeadLetter && r.Value != nil {
+		r.Value = nil
+		r.Headers = append(r.Headers, kgo.RecordHeader{Key: dlqOmitted, Value: []byte("the request is too large for the dead-letter topic")})
+		return true
+	}
+	before := len(r.Headers)
+	r.Headers = slices.DeleteFunc(slices.Clone(r.Headers), func(h kgo.RecordHeader) bool {
+		if kind == metrics.KindDeadLetter {
+			return !strings.HasPrefix(h.Key, dlqPrefix)
+		}
+		return h.Key == wire.CorrelationID || h.Key == wire.TraceParent || h.Key == wire.TraceState
+	})
+	if len(r.Headers) < before {
+		return true
+	}
+	had := r.Key != nil
+	r.Key = nil
+	return had
 }

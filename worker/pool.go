@@ -18,10 +18,10 @@ import (
 type Publisher interface {
 	// Publish sends the answer, and the dead letter when it is no prediction.
 	// It may block for backpressure only. acked is called exactly once, when
-	// the broker has acknowledged all of it, or with an error when it cannot
-	// be published. Answers of one partition are published in the order of
-	// the calls.
-	Publish(ctx context.Context, a *wire.Answer, acked func(error))
+	// the broker has acknowledged all of it, with the status that was
+	// published, or with an error when it cannot be published. Answers of one
+	// partition are published in the order of the calls.
+	Publish(ctx context.Context, a *wire.Answer, acked func(status string, err error))
 }
 
 // Source gives the model that a request is for.

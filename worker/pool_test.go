@@ -90,16 +90,21 @@ func (s *source) Acquire(name string) (*model.Snapshot, error) {
 }
 
 type publisher struct {
-	mu  sync.Mutex
-	got []*wire.Answer
-	err error
+	mu      sync.Mutex
+	got     []*wire.Answer
+	instead string // the status of what it publishes
+	err     error
 }
 
-func (p *publisher) Publish(_ context.Context, a *wire.Answer, acked func(error)) {
+func (p *publisher) Publish(_ context.Context, a *wire.Answer, acked func(string, error)) {
 	p.mu.Lock()
 	p.got = append(p.got, a)
 	p.mu.Unlock()
-	acked(p.err)
+	if p.instead != "" {
+		acked(p.instead, p.err)
+		return
+	}
+	acked(a.Status, p.err)
 }
 
 type rig struct {
@@ -208,6 +213,21 @@ func TestVerdicts(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestTheStatusThatWasPublishedCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(&fake{})
+		r.pub.instead = string(model.TooLarge)
+		ctx, kill := context.WithCancel(t.Context())
+		go func() { _ = r.Run(ctx) }()
+		r.Submit(t.Context(), []*kgo.Record{rec(0, 0, "a")}, r.resolved)
+		time.Sleep(time.Second)
+		kill()
+		synctest.Wait()
+		require.InDelta(t, 1, testutil.ToFloat64(r.deps.Metrics.Errors.WithLabelValues("TOO_LARGE", "m", "1")), 0)
+		require.Zero(t, testutil.ToFloat64(r.deps.Metrics.Requests.WithLabelValues("ok", "m", "1")))
+	})
 }
 
 func TestHardStopAndRevokeResolveOnce(t *testing.T) {

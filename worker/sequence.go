@@ -122,9 +122,9 @@ func (p *Pool) resolve(ctx context.Context, it *item, err error) {
 		return
 	}
 	it.published = time.Now()
-	p.deps.Publisher.Publish(ctx, it.answer, func(err error) {
+	p.deps.Publisher.Publish(ctx, it.answer, func(status string, err error) {
 		if err == nil {
-			p.observe(it)
+			p.observe(it, status)
 		}
 		it.done(it.rec, err)
 	})

@@ -24,15 +24,16 @@ func newSeries(m *metrics.Worker, name, version string) *series {
 	}
 }
 
-// observe counts an acknowledged answer.
-func (p *Pool) observe(it *item) {
+// observe counts an acknowledged answer, under the status it was published
+// with: the publisher may have refused where it should go, or its size.
+func (p *Pool) observe(it *item, status string) {
 	a, now := it.answer, time.Now()
 	it.series.latency.Observe(max(now.Sub(it.rec.Timestamp).Seconds(), 0))
 	it.series.publish.Observe(now.Sub(it.published).Seconds())
-	if a.OK() {
+	if status == string(model.OK) {
 		it.series.requests.Inc()
 		return
 	}
-	p.deps.Metrics.Requests.WithLabelValues(a.Status, a.ModelName, a.ModelVersion).Inc()
-	p.deps.Metrics.Errors.WithLabelValues(a.Status, a.ModelName, a.ModelVersion).Inc()
+	p.deps.Metrics.Requests.WithLabelValues(status, a.ModelName, a.ModelVersion).Inc()
+	p.deps.Metrics.Errors.WithLabelValues(status, a.ModelName, a.ModelVersion).Inc()
 }
