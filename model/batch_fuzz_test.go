@@ -43,7 +43,6 @@ func FuzzBatch(f *testing.F) {
 		for i, r := range reqs {
 			for k := range r.Inputs {
 				require.Equal(t, r.Inputs[k].Shape, cut[i][k].Shape)
-				require.Equal(t, len(r.Inputs[k].Data), len(cut[i][k].Data))
 				require.Equal(t, string(r.Inputs[k].Data), string(cut[i][k].Data))
 				require.Len(t, cut[i][k].Strings, len(r.Inputs[k].Strings))
 				for j := range r.Inputs[k].Strings {
