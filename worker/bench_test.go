@@ -22,7 +22,9 @@ func (*instant) Predict(_ context.Context, in []model.Tensor) ([]model.Tensor, e
 
 type acker struct{}
 
-func (acker) Publish(_ context.Context, a *wire.Answer, acked func(string, error)) { acked(a.Status, nil) }
+func (acker) Publish(_ context.Context, a *wire.Answer, acked func(string, error)) {
+	acked(a.Status, nil)
+}
 
 func BenchmarkPool(b *testing.B) {
 	r := newRig(&fake{})
