@@ -16,21 +16,21 @@ const (
 
 // Config is how requests are taken in.
 type Config struct {
-	Group             string        `env:"GROUP" envDefault:"millrace"`               // Consumer group of the pool.
-	InstanceID        string        `env:"GROUP_INSTANCE_ID"`                         // Makes this a static member, which keeps its partitions over a restart within SESSION_TIMEOUT; unique in the group.
-	Protocol          string        `env:"GROUP_PROTOCOL" envDefault:"classic"`       // classic, or consumer for the server-side assignor (KIP-848, Kafka 4.3 and later).
-	OffsetReset       string        `env:"AUTO_OFFSET_RESET" envDefault:"earliest"`   // earliest or latest: where a partition without a commit starts.
-	SessionTimeout    time.Duration `env:"SESSION_TIMEOUT" envDefault:"45s"`          // Silence after which the broker takes a member for dead.
-	RebalanceTimeout  time.Duration `env:"REBALANCE_TIMEOUT" envDefault:"60s"`        // Time that members have to give up partitions.
-	HeartbeatInterval time.Duration `env:"HEARTBEAT_INTERVAL" envDefault:"3s"`        // Time between two heartbeats.
-	MaxRecords        int           `env:"MAX_IN_FLIGHT_RECORDS" envDefault:"4096"`   // Most records that may be in the pool at once.
-	MaxBytes          int64         `env:"MAX_IN_FLIGHT_BYTES" envDefault:"67108864"` // Most bytes of records that may be in the pool at once; a larger record passes alone.
-	FetchMaxBytes     int32         `env:"FETCH_MAX_BYTES" envDefault:"16777216"`     // Most bytes that one fetch from one broker returns: the memory of a backlog.
-	CommitInterval    time.Duration `env:"COMMIT_INTERVAL" envDefault:"500ms"`        // Time between two commits; at most 1s, for lag is seen through them.
-	RevokeDrain       time.Duration `env:"REVOKE_DRAIN_TIMEOUT" envDefault:"0s"`      // Longest wait for running records of a revoked partition; 0: a third of REBALANCE_TIMEOUT.
-	DrainTimeout      time.Duration `env:"DRAIN_TIMEOUT" envDefault:"20s"`            // Longest wait for records in flight at a stop.
-	WatchdogTimeout   time.Duration `env:"WATCHDOG_TIMEOUT" envDefault:"2m"`          // Longest time that a partition with records in flight may make no progress.
-	LagInterval       time.Duration `env:"LAG_INTERVAL" envDefault:"5s"`              // Time between two looks at the ends of the held partitions.
+	Group             string        `env:"GROUP" envDefault:"millrace" help:"Consumer group of the pool."`
+	InstanceID        string        `env:"GROUP_INSTANCE_ID" help:"Makes this a static member, which keeps its partitions over a restart within SESSION_TIMEOUT; unique in the group."`
+	Protocol          string        `env:"GROUP_PROTOCOL" envDefault:"classic" help:"Classic, or consumer for the server-side assignor (KIP-848, Kafka 4.3 and later)."`
+	OffsetReset       string        `env:"AUTO_OFFSET_RESET" envDefault:"earliest" help:"Earliest or latest: where a partition without a commit starts."`
+	SessionTimeout    time.Duration `env:"SESSION_TIMEOUT" envDefault:"45s" help:"Silence after which the broker takes a member for dead."`
+	RebalanceTimeout  time.Duration `env:"REBALANCE_TIMEOUT" envDefault:"60s" help:"Time that members have to give up partitions."`
+	HeartbeatInterval time.Duration `env:"HEARTBEAT_INTERVAL" envDefault:"3s" help:"Time between two heartbeats."`
+	MaxRecords        int           `env:"MAX_IN_FLIGHT_RECORDS" envDefault:"4096" help:"Most records that may be in the pool at once."`
+	MaxBytes          int64         `env:"MAX_IN_FLIGHT_BYTES" envDefault:"67108864" help:"Most bytes of records that may be in the pool at once; a larger record passes alone."`
+	FetchMaxBytes     int32         `env:"FETCH_MAX_BYTES" envDefault:"16777216" help:"Most bytes that one fetch from one broker returns: the memory of a backlog."`
+	CommitInterval    time.Duration `env:"COMMIT_INTERVAL" envDefault:"500ms" help:"Time between two commits; at most 1s, for lag is seen through them."`
+	RevokeDrain       time.Duration `env:"REVOKE_DRAIN_TIMEOUT" envDefault:"0s" help:"Longest wait for running records of a revoked partition; 0: a third of REBALANCE_TIMEOUT."`
+	DrainTimeout      time.Duration `env:"DRAIN_TIMEOUT" envDefault:"20s" help:"Longest wait for records in flight at a stop."`
+	WatchdogTimeout   time.Duration `env:"WATCHDOG_TIMEOUT" envDefault:"2m" help:"Longest time that a partition with records in flight may make no progress."`
+	LagInterval       time.Duration `env:"LAG_INTERVAL" envDefault:"5s" help:"Time between two looks at the ends of the held partitions."`
 }
 
 // Validate reports every mistake, each with the variable that holds it.

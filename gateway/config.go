@@ -11,19 +11,19 @@ const largestBody = 64 << 20
 
 // Config is what an operator sets.
 type Config struct {
-	Addr           string        `env:"GATEWAY_ADDR" envDefault:":8000"`               // Host and port to listen on.
-	RequestTopic   string        `env:"REQUEST_TOPIC" envDefault:"inference.requests"` // Topic that requests are published to.
-	ReplyTopic     string        `env:"REPLY_TOPIC" envDefault:"inference.replies"`    // Topic that answers are awaited on.
-	ReplyPartition int32         `env:"GATEWAY_REPLY_PARTITION" envDefault:"-1"`       // Partition of the reply topic; -1 picks one at random.
-	Timeout        time.Duration `env:"GATEWAY_TIMEOUT" envDefault:"30s"`              // Deadline of a request that names none.
-	MaxTimeout     time.Duration `env:"GATEWAY_MAX_TIMEOUT" envDefault:"2m"`           // Longest deadline that a request may name; a longer one is cut to it.
-	PublishTimeout time.Duration `env:"GATEWAY_PUBLISH_TIMEOUT" envDefault:"5s"`       // How long the broker may take to acknowledge a request.
-	ReadTimeout    time.Duration `env:"GATEWAY_READ_TIMEOUT" envDefault:"30s"`         // How long a client may take to send its request.
-	DrainTimeout   time.Duration `env:"GATEWAY_DRAIN_TIMEOUT" envDefault:"20s"`        // How long waiting requests may go on after a stop.
-	MaxWaiting     int           `env:"GATEWAY_MAX_WAITING" envDefault:"500"`          // Requests that may wait for their answer; more are refused.
-	MaxBodyBytes   int64         `env:"GATEWAY_MAX_BODY_BYTES" envDefault:"1048576"`   // Largest body in bytes.
-	Group          string        `env:"GROUP" envDefault:"millrace"`                   // Consumer group whose lag is exported.
-	LagInterval    time.Duration `env:"GROUP_LAG_INTERVAL" envDefault:"10s"`           // Time between two readings of the group's lag.
+	Addr           string        `env:"GATEWAY_ADDR" envDefault:":8000" help:"Host and port to listen on."`
+	RequestTopic   string        `env:"TOPIC_REQUESTS" envDefault:"inference.requests" help:"Topic that requests are published to."`
+	ReplyTopic     string        `env:"TOPIC_REPLIES" envDefault:"inference.replies" help:"Topic that answers are awaited on."`
+	ReplyPartition int32         `env:"GATEWAY_REPLY_PARTITION" envDefault:"-1" help:"Partition of the reply topic; -1 picks one at random."`
+	Timeout        time.Duration `env:"GATEWAY_TIMEOUT" envDefault:"30s" help:"Deadline of a request that names none."`
+	MaxTimeout     time.Duration `env:"GATEWAY_MAX_TIMEOUT" envDefault:"2m" help:"Longest deadline that a request may name; a longer one is cut to it."`
+	PublishTimeout time.Duration `env:"GATEWAY_PUBLISH_TIMEOUT" envDefault:"5s" help:"How long the broker may take to acknowledge a request."`
+	ReadTimeout    time.Duration `env:"GATEWAY_READ_TIMEOUT" envDefault:"30s" help:"How long a client may take to send its request."`
+	DrainTimeout   time.Duration `env:"GATEWAY_DRAIN_TIMEOUT" envDefault:"20s" help:"How long waiting requests may go on after a stop."`
+	MaxWaiting     int           `env:"GATEWAY_MAX_WAITING" envDefault:"500" help:"Requests that may wait for their answer; more are refused."`
+	MaxBodyBytes   int64         `env:"GATEWAY_MAX_BODY_BYTES" envDefault:"1048576" help:"Largest body in bytes."`
+	Group          string        `env:"GROUP" envDefault:"millrace" help:"Consumer group whose lag is exported."`
+	LagInterval    time.Duration `env:"GROUP_LAG_INTERVAL" envDefault:"10s" help:"Time between two readings of the group's lag."`
 }
 
 // Validate names every setting that cannot be worked with.
@@ -35,9 +35,9 @@ func (c *Config) Validate() error {
 		}
 	}
 	refuse(c.Addr == "", "GATEWAY_ADDR", "must not be empty")
-	refuse(c.RequestTopic == "", "REQUEST_TOPIC", "must not be empty")
-	refuse(c.ReplyTopic == "", "REPLY_TOPIC", "must not be empty")
-	refuse(c.ReplyTopic == c.RequestTopic, "REPLY_TOPIC", "must not be the topic of the requests")
+	refuse(c.RequestTopic == "", "TOPIC_REQUESTS", "must not be empty")
+	refuse(c.ReplyTopic == "", "TOPIC_REPLIES", "must not be empty")
+	refuse(c.ReplyTopic == c.RequestTopic, "TOPIC_REPLIES", "must not be the topic of the requests")
 	refuse(c.ReplyPartition < -1, "GATEWAY_REPLY_PARTITION", "must be a partition, or -1")
 	refuse(c.Timeout <= 0, "GATEWAY_TIMEOUT", "must be above 0")
 	refuse(c.MaxTimeout < c.Timeout, "GATEWAY_MAX_TIMEOUT", "must not be below GATEWAY_TIMEOUT")

@@ -55,7 +55,7 @@ func TestEverySettingIsChecked(t *testing.T) {
 	require.NoError(t, new(config()).Validate())
 	err := (&gateway.Config{ReplyPartition: -2}).Validate()
 	for _, name := range []string{
-		"GATEWAY_ADDR", "REQUEST_TOPIC", "REPLY_TOPIC", "GATEWAY_REPLY_PARTITION", "GATEWAY_TIMEOUT", "GATEWAY_PUBLISH_TIMEOUT",
+		"GATEWAY_ADDR", "TOPIC_REQUESTS", "TOPIC_REPLIES", "GATEWAY_REPLY_PARTITION", "GATEWAY_TIMEOUT", "GATEWAY_PUBLISH_TIMEOUT",
 		"GATEWAY_READ_TIMEOUT", "GATEWAY_DRAIN_TIMEOUT", "GATEWAY_MAX_WAITING", "GATEWAY_MAX_BODY_BYTES", "GROUP", "GROUP_LAG_INTERVAL",
 	} {
 		require.ErrorContains(t, err, "MILLRACE_"+name+":")

@@ -13,13 +13,13 @@ import (
 
 // Config is how answers are published.
 type Config struct {
-	ReplyTopics      []string      `env:"REPLY_TOPICS" envDefault:"inference.replies"`   // Topics that a request may name for its reply, comma separated.
-	ReplyAlsoResults bool          `env:"REPLY_ALSO_RESULTS"`                            // Write replies to the results topic too.
-	MaxBuffered      int           `env:"PRODUCER_MAX_BUFFERED" envDefault:"4096"`       // Records that wait for the broker; beyond them publishing blocks.
-	BatchMaxBytes    int32         `env:"PRODUCER_BATCH_MAX_BYTES" envDefault:"1000012"` // Bytes of the largest batch, and so of the largest record.
-	Compression      string        `env:"PRODUCER_COMPRESSION" envDefault:"none"`        // One of none, lz4, zstd, snappy.
-	CloseTimeout     time.Duration `env:"PRODUCER_CLOSE_TIMEOUT" envDefault:"10s"`       // Longest wait at the end for what the broker has not acknowledged.
-	RetryBackoff     time.Duration `env:"PRODUCER_RETRY_BACKOFF" envDefault:"1s"`        // Pause before what the broker refused is tried again.
+	ReplyTopics      []string      `env:"REPLY_TOPICS" envDefault:"inference.replies" help:"Topics that a request may name for its reply, comma separated."`
+	ReplyAlsoResults bool          `env:"REPLY_ALSO_RESULTS" help:"Write replies to the results topic too."`
+	MaxBuffered      int           `env:"PRODUCER_MAX_BUFFERED" envDefault:"4096" help:"Records that wait for the broker; beyond them publishing blocks."`
+	BatchMaxBytes    int32         `env:"PRODUCER_BATCH_MAX_BYTES" envDefault:"1000012" help:"Bytes of the largest batch, and so of the largest record."`
+	Compression      string        `env:"PRODUCER_COMPRESSION" envDefault:"none" help:"One of none, lz4, zstd, snappy."`
+	CloseTimeout     time.Duration `env:"PRODUCER_CLOSE_TIMEOUT" envDefault:"10s" help:"Longest wait at the end for what the broker has not acknowledged."`
+	RetryBackoff     time.Duration `env:"PRODUCER_RETRY_BACKOFF" envDefault:"1s" help:"Pause before what the broker refused is tried again."`
 }
 
 func (c Config) codec() (kgo.CompressionCodec, bool) {

@@ -11,13 +11,13 @@ import (
 
 // Config is how the pool works.
 type Config struct {
-	Executors       int           `env:"EXECUTORS" envDefault:"0"`               // Batches that run at the same time; 0: one a core.
-	MaxBatch        int           `env:"MAX_BATCH" envDefault:"64"`              // Rows in one call of the model; a larger request runs alone.
-	BatchDelay      time.Duration `env:"BATCH_DELAY" envDefault:"0"`             // Longest that a record is held back for its batch to fill.
-	MaxRequestBytes int           `env:"MAX_REQUEST_BYTES" envDefault:"1048576"` // Bytes of one request's value.
-	Ordered         bool          `env:"ORDERED" envDefault:"true"`              // Publish a partition's answers in the order of its requests.
-	PredictAttempts int           `env:"PREDICT_ATTEMPTS" envDefault:"5"`        // Tries of what may pass before the answer is an error.
-	PredictBackoff  time.Duration `env:"PREDICT_BACKOFF" envDefault:"50ms"`      // Pause before the second try; doubles.
+	Executors       int           `env:"EXECUTORS" envDefault:"0" help:"Batches that run at the same time; 0: one a core."`
+	MaxBatch        int           `env:"MAX_BATCH" envDefault:"64" help:"Rows in one call of the model; a larger request runs alone."`
+	BatchDelay      time.Duration `env:"BATCH_DELAY" envDefault:"0" help:"Longest that a record is held back for its batch to fill."`
+	MaxRequestBytes int           `env:"MAX_REQUEST_BYTES" envDefault:"1048576" help:"Bytes of one request's value."`
+	Ordered         bool          `env:"ORDERED" envDefault:"true" help:"Publish a partition's answers in the order of its requests."`
+	PredictAttempts int           `env:"PREDICT_ATTEMPTS" envDefault:"5" help:"Tries of what may pass before the answer is an error."`
+	PredictBackoff  time.Duration `env:"PREDICT_BACKOFF" envDefault:"50ms" help:"Pause before the second try; doubles."`
 }
 
 // Validate reports every mistake, each with the variable that holds it.

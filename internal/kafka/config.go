@@ -21,29 +21,29 @@ const (
 
 // Config is how brokers are reached.
 type Config struct {
-	Brokers         []string      `env:"KAFKA_BROKERS" envDefault:"127.0.0.1:9092"` // Seed brokers, host:port, comma separated.
-	ClientID        string        `env:"KAFKA_CLIENT_ID" envDefault:"millrace"`     // Name of this client in the broker's logs and quotas.
-	DialTimeout     time.Duration `env:"KAFKA_DIAL_TIMEOUT" envDefault:"10s"`       // Longest wait for a connection, its TLS handshake included.
-	RequestTimeout  time.Duration `env:"KAFKA_REQUEST_TIMEOUT" envDefault:"10s"`    // Longest wait for a response, beyond what the request itself asks the broker to wait.
-	MetadataMinAge  time.Duration `env:"KAFKA_METADATA_MIN_AGE" envDefault:"250ms"` // Shortest time between two looks at the metadata: it bounds how soon a moved leader is found.
-	RetryBackoff    time.Duration `env:"KAFKA_RETRY_BACKOFF" envDefault:"50ms"`     // First pause before a request is tried again; doubles up to KAFKA_RETRY_BACKOFF_MAX.
-	RetryMax        time.Duration `env:"KAFKA_RETRY_BACKOFF_MAX" envDefault:"1s"`   // Longest pause before a request is tried again.
-	TLS             bool          `env:"KAFKA_TLS"`                                 // Encrypt; the system's certificate authorities are trusted unless KAFKA_TLS_CA is set.
-	TLSCA           string        `env:"KAFKA_TLS_CA"`                              // PEM file of the certificate authorities to trust.
-	TLSCert         string        `env:"KAFKA_TLS_CERT"`                            // PEM file of the client's certificate, for mutual TLS; read at each handshake.
-	TLSKey          string        `env:"KAFKA_TLS_KEY"`                             // PEM file of the client's key; read at each handshake.
-	TLSServerName   string        `env:"KAFKA_TLS_SERVER_NAME"`                     // Name that the broker's certificate must bear, instead of the dialled host.
-	TLSInsecure     bool          `env:"KAFKA_TLS_INSECURE_SKIP_VERIFY"`            // Accept any certificate: for experiments only.
-	SASLMechanism   string        `env:"KAFKA_SASL_MECHANISM"`                      // PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER; empty: none.
-	SASLUsername    string        `env:"KAFKA_SASL_USERNAME"`                       // User for PLAIN and SCRAM.
-	SASLPassword    string        `env:"KAFKA_SASL_PASSWORD" secret:"true"`         // Password for PLAIN and SCRAM.
-	SASLPassFile    string        `env:"KAFKA_SASL_PASSWORD_FILE"`                  // File with the password; read at each authentication, so that it may be rotated.
-	OAuthTokenFile  string        `env:"KAFKA_OAUTH_TOKEN_FILE"`                    // File with a bearer token; read at each authentication.
-	OAuthTokenURL   string        `env:"KAFKA_OAUTH_TOKEN_URL"`                     // Token endpoint for the client-credentials grant.
-	OAuthClientID   string        `env:"KAFKA_OAUTH_CLIENT_ID"`                     // Client id for the token endpoint.
-	OAuthSecret     string        `env:"KAFKA_OAUTH_CLIENT_SECRET" secret:"true"`   // Client secret for the token endpoint.
-	OAuthSecretFile string        `env:"KAFKA_OAUTH_CLIENT_SECRET_FILE"`            // File with the client secret; read at each request of a token.
-	OAuthScope      string        `env:"KAFKA_OAUTH_SCOPE"`                         // Scope to ask the token endpoint for; may be empty.
+	Brokers         []string      `env:"KAFKA_BROKERS" envDefault:"127.0.0.1:9092" help:"Seed brokers, host:port, comma separated."`
+	ClientID        string        `env:"KAFKA_CLIENT_ID" envDefault:"millrace" help:"Name of this client in the broker's logs and quotas."`
+	DialTimeout     time.Duration `env:"KAFKA_DIAL_TIMEOUT" envDefault:"10s" help:"Longest wait for a connection, its TLS handshake included."`
+	RequestTimeout  time.Duration `env:"KAFKA_REQUEST_TIMEOUT" envDefault:"10s" help:"Longest wait for a response, beyond what the request itself asks the broker to wait."`
+	MetadataMinAge  time.Duration `env:"KAFKA_METADATA_MIN_AGE" envDefault:"250ms" help:"Shortest time between two looks at the metadata: it bounds how soon a moved leader is found."`
+	RetryBackoff    time.Duration `env:"KAFKA_RETRY_BACKOFF" envDefault:"50ms" help:"First pause before a request is tried again; doubles up to KAFKA_RETRY_BACKOFF_MAX."`
+	RetryMax        time.Duration `env:"KAFKA_RETRY_BACKOFF_MAX" envDefault:"1s" help:"Longest pause before a request is tried again."`
+	TLS             bool          `env:"KAFKA_TLS" help:"Encrypt; the system's certificate authorities are trusted unless KAFKA_TLS_CA is set."`
+	TLSCA           string        `env:"KAFKA_TLS_CA" help:"PEM file of the certificate authorities to trust."`
+	TLSCert         string        `env:"KAFKA_TLS_CERT" help:"PEM file of the client's certificate, for mutual TLS; read at each handshake."`
+	TLSKey          string        `env:"KAFKA_TLS_KEY" help:"PEM file of the client's key; read at each handshake."`
+	TLSServerName   string        `env:"KAFKA_TLS_SERVER_NAME" help:"Name that the broker's certificate must bear, instead of the dialled host."`
+	TLSInsecure     bool          `env:"KAFKA_TLS_INSECURE_SKIP_VERIFY" help:"Accept any certificate: for experiments only."`
+	SASLMechanism   string        `env:"KAFKA_SASL_MECHANISM" help:"PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER; empty: none."`
+	SASLUsername    string        `env:"KAFKA_SASL_USERNAME" help:"User for PLAIN and SCRAM."`
+	SASLPassword    string        `env:"KAFKA_SASL_PASSWORD" secret:"true" help:"Password for PLAIN and SCRAM."`
+	SASLPassFile    string        `env:"KAFKA_SASL_PASSWORD_FILE" help:"File with the password; read at each authentication, so that it may be rotated."`
+	OAuthTokenFile  string        `env:"KAFKA_OAUTH_TOKEN_FILE" help:"File with a bearer token; read at each authentication."`
+	OAuthTokenURL   string        `env:"KAFKA_OAUTH_TOKEN_URL" help:"Token endpoint for the client-credentials grant."`
+	OAuthClientID   string        `env:"KAFKA_OAUTH_CLIENT_ID" help:"Client id for the token endpoint."`
+	OAuthSecret     string        `env:"KAFKA_OAUTH_CLIENT_SECRET" secret:"true" help:"Client secret for the token endpoint."`
+	OAuthSecretFile string        `env:"KAFKA_OAUTH_CLIENT_SECRET_FILE" help:"File with the client secret; read at each request of a token."`
+	OAuthScope      string        `env:"KAFKA_OAUTH_SCOPE" help:"Scope to ask the token endpoint for; may be empty."`
 }
 
 const prefix = "MILLRACE_"

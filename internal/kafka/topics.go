@@ -18,12 +18,12 @@ import (
 
 // Topics names the topics and says how missing ones are created.
 type Topics struct {
-	Requests    string `env:"TOPIC_REQUESTS" envDefault:"inference.requests"` // Requests are read here.
-	Results     string `env:"TOPIC_RESULTS" envDefault:"inference.results"`   // Answers are written here.
-	Replies     string `env:"TOPIC_REPLIES" envDefault:"inference.replies"`   // Answers to the gateways' requests are written here.
-	DeadLetters string `env:"TOPIC_DLQ" envDefault:"dlq.inference.requests"`  // Requests that got no prediction are copied here.
-	Partitions  int32  `env:"TOPIC_PARTITIONS" envDefault:"12"`               // Partitions of a topic that has to be created.
-	Replication int16  `env:"TOPIC_REPLICATION" envDefault:"-1"`              // Replicas of a topic that has to be created; -1: the broker's default.
+	Requests    string `env:"TOPIC_REQUESTS" envDefault:"inference.requests" help:"Requests are read here."`
+	Results     string `env:"TOPIC_RESULTS" envDefault:"inference.results" help:"Answers are written here."`
+	Replies     string `env:"TOPIC_REPLIES" envDefault:"inference.replies" help:"Answers to the gateways' requests are written here."`
+	DeadLetters string `env:"TOPIC_DLQ" envDefault:"dlq.inference.requests" help:"Requests that got no prediction are copied here."`
+	Partitions  int32  `env:"TOPIC_PARTITIONS" envDefault:"12" help:"Partitions of a topic that has to be created."`
+	Replication int16  `env:"TOPIC_REPLICATION" envDefault:"-1" help:"Replicas of a topic that has to be created; -1: the broker's default."`
 }
 
 // Names lists the topics.

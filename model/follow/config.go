@@ -8,11 +8,11 @@ import (
 
 // Config of a [Follower].
 type Config struct {
-	Poll          time.Duration `env:"MODEL_POLL" envDefault:"30s"`             // how often the registry is asked, ± 20 %
-	RetryMin      time.Duration `env:"MODEL_RETRY_MIN" envDefault:"1s"`         // first wait after a failure
-	RetryMax      time.Duration `env:"MODEL_RETRY_MAX" envDefault:"5m"`         // longest wait before a version that failed to load is tried again
-	LoadTimeout   time.Duration `env:"MODEL_LOAD_TIMEOUT" envDefault:"30m"`     // bound of downloading, opening and warming one version
-	AllowBreaking bool          `env:"MODEL_ALLOW_BREAKING" envDefault:"false"` // swap even when the new signature breaks requests of the old
+	Poll          time.Duration `env:"MODEL_POLL" envDefault:"30s" help:"How often the registry is asked, ± 20 %."`
+	RetryMin      time.Duration `env:"MODEL_RETRY_MIN" envDefault:"1s" help:"First wait after a failure."`
+	RetryMax      time.Duration `env:"MODEL_RETRY_MAX" envDefault:"5m" help:"Longest wait before a version that failed to load is tried again."`
+	LoadTimeout   time.Duration `env:"MODEL_LOAD_TIMEOUT" envDefault:"30m" help:"Bound of downloading, opening and warming one version."`
+	AllowBreaking bool          `env:"MODEL_ALLOW_BREAKING" envDefault:"false" help:"Swap even when the new signature breaks requests of the old."`
 }
 
 // Validate joins all that is wrong.

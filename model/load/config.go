@@ -7,10 +7,8 @@ import (
 
 // Config is how models are run.
 type Config struct {
-	// Library is the path of ONNX Runtime's shared library; empty: beside the executable, then where the system's loader finds it.
-	Library string `env:"ONNXRUNTIME_LIB"`
-	// Lanes is how many calls of a model may run at a time; 0: as many as there are processors.
-	Lanes int `env:"MODEL_LANES" envDefault:"0"`
+	Library string `env:"ONNXRUNTIME_LIB" help:"Path of ONNX Runtime's shared library; empty: beside the executable, then where the system's loader finds it."`
+	Lanes   int    `env:"MODEL_LANES" envDefault:"0" help:"Calls of a model that may run at a time; 0: as many as there are processors."`
 }
 
 // maxLanes is far beyond what helps; more are a mistake.

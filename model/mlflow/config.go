@@ -10,15 +10,15 @@ import (
 // Config of a [Client]. The names are MLflow's own, without this project's
 // prefix.
 type Config struct {
-	TrackingURI    string `env:"MLFLOW_TRACKING_URI"`                                     // http(s) address of the tracking server, a static prefix included
-	Username       string `env:"MLFLOW_TRACKING_USERNAME"`                                // for Basic authentication, together with the password
-	Password       string `env:"MLFLOW_TRACKING_PASSWORD" secret:"true"`                  // for Basic authentication
-	Token          string `env:"MLFLOW_TRACKING_TOKEN" secret:"true"`                     // for Bearer authentication, when there is no user name and password
-	InsecureTLS    bool   `env:"MLFLOW_TRACKING_INSECURE_TLS" envDefault:"false"`         // do not verify the server's certificate
-	ServerCertPath string `env:"MLFLOW_TRACKING_SERVER_CERT_PATH"`                        // PEM file of the authorities to trust
-	ClientCertPath string `env:"MLFLOW_TRACKING_CLIENT_CERT_PATH"`                        // PEM file with a client certificate and its key
-	Workspace      string `env:"MLFLOW_WORKSPACE"`                                        // sent as X-MLFLOW-WORKSPACE
-	AllowLocal     bool   `env:"MILLRACE_MODEL_ALLOW_LOCAL_ARTIFACTS" envDefault:"false"` // read artifacts that lie at file: paths of a shared file system
+	TrackingURI    string `env:"MLFLOW_TRACKING_URI" help:"Address of the tracking server, http or https, a static prefix included; without it, models are folders."`
+	Username       string `env:"MLFLOW_TRACKING_USERNAME" help:"For Basic authentication, together with the password."`
+	Password       string `env:"MLFLOW_TRACKING_PASSWORD" secret:"true" help:"For Basic authentication."`
+	Token          string `env:"MLFLOW_TRACKING_TOKEN" secret:"true" help:"For Bearer authentication, when there is no user name and password."`
+	InsecureTLS    bool   `env:"MLFLOW_TRACKING_INSECURE_TLS" envDefault:"false" help:"Do not verify the server's certificate."`
+	ServerCertPath string `env:"MLFLOW_TRACKING_SERVER_CERT_PATH" help:"PEM file of the authorities to trust."`
+	ClientCertPath string `env:"MLFLOW_TRACKING_CLIENT_CERT_PATH" help:"PEM file with a client certificate and its key."`
+	Workspace      string `env:"MLFLOW_WORKSPACE" help:"Sent as X-MLFLOW-WORKSPACE."`
+	AllowLocal     bool   `env:"MILLRACE_MODEL_ALLOW_LOCAL_ARTIFACTS" envDefault:"false" help:"Read artifacts that lie at file: paths of a shared file system."`
 
 	// Set by the program, not by the environment.
 	CredentialsFile string            `env:"-"` // usually ~/.mlflow/credentials; need not exist

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"slices"
+
+	"github.com/spf13/cobra"
+)
+
+// overriddenBy gives a command a flag that stands for a variable.
+func (p *program) overriddenBy(cmd *cobra.Command, flag, variable string) {
+	all := allVariables()
+	i := slices.IndexFunc(all, func(v variableInfo) bool { return v.name == variable })
+	cmd.Flags().Func(flag, "in place of "+variable+": "+all[i].help, func(value string) error {
+		p.env[variable] = value
+		return nil
+	})
+}
+
+// configCommand prints all variables; the README's table is made by it.
+func (p *program) configCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "config",
+		Short:  "Print every environment variable as a table in Markdown",
+		Hidden: true,
+		Args:   noArgs,
+		RunE:   func(*cobra.Command, []string) error { return writeMarkdown(p.out) },
+	}
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/millrace/millrace/metrics"
+	"github.com/millrace/millrace/model"
+	"github.com/millrace/millrace/model/follow"
+	"github.com/millrace/millrace/model/mlflow"
+	"github.com/millrace/millrace/model/onnx"
+)
+
+// target makes a reference something to follow. fail ends the process when
+// waiting cannot help.
+func (s *modelSource) target(m modelRef, maxBatch int, fail func(error)) (follow.Target, error) {
+	ref, err := s.parse(m.text)
+	if err != nil {
+		return follow.Target{}, usageError(fmt.Errorf("MILLRACE_MODEL: %w", err))
+	}
+	if ref.Kind != mlflow.KindFolder && s.cfg.MLflow.TrackingURI == "" {
+		return follow.Target{}, usageError(fmt.Errorf("MLFLOW_TRACKING_URI: it is not set, and %s is in a registry", m.text))
+	}
+	return follow.Target{
+		Reference: m.text, Name: m.name, Alias: ref.Alias,
+		Resolve: func(ctx context.Context) (follow.Resolved, error) {
+			r, err := s.client.Resolve(ctx, ref)
+			return follow.Resolved{Name: r.Name, Version: r.Version, Identity: r.Identity, Value: r}, err
+		},
+		Load: func(ctx context.Context, r follow.Resolved) (*model.Snapshot, error) {
+			resolved, ok := r.Value.(mlflow.Resolved)
+			if !ok {
+				return nil, fmt.Errorf("a resolved reference holds %T", r.Value)
+			}
+			snap, err := s.open(ctx, resolved, maxBatch)
+			if errors.Is(err, onnx.ErrNoLibrary) {
+				fail(err)
+			}
+			return snap, err
+		},
+	}, nil
+}
+
+// modelObserver counts what the following of models does.
+func modelObserver(m *metrics.Models) follow.Observer {
+	result := func(err error) string {
+		if err != nil {
+			return metrics.ResultError
+		}
+		return metrics.ResultOK
+	}
+	return follow.Observer{
+		Polled: func(name string, err error) {
+			m.Polls.WithLabelValues(name, result(err)).Inc()
+			if err == nil {
+				m.LastPoll.WithLabelValues(name).SetToCurrentTime()
+			}
+		},
+		Loaded: func(name string, took time.Duration, err error) {
+			m.Loads.WithLabelValues(name, result(err)).Inc()
+			m.LoadSeconds.Observe(took.Seconds())
+		},
+		Swapped: func(now, before *model.Snapshot) {
+			if before != nil {
+				m.Swaps.WithLabelValues(now.Name).Inc()
+				m.Serving.DeleteLabelValues(before.Name, before.Version, before.Flavor)
+			}
+			m.Serving.WithLabelValues(now.Name, now.Version, now.Flavor).Set(1)
+		},
+	}
+}

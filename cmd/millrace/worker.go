@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millrace/millrace/consumer"
+	"github.com/millrace/millrace/internal/admin"
+	"github.com/millrace/millrace/internal/kafka"
+	"github.com/millrace/millrace/metrics"
+	"github.com/millrace/millrace/model"
+	"github.com/millrace/millrace/model/follow"
+	"github.com/millrace/millrace/producer"
+	"github.com/millrace/millrace/worker"
+)
+
+func (p *program) workerCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "worker",
+		Short: "Answer requests from Kafka with a model",
+		Long: `Take requests from a Kafka topic, answer them with a model, publish the answers.
+
+Start as many as there are partitions to share; they form one consumer group. A
+worker follows its model's alias and changes versions between two batches. It
+waits for a broker, topics or registry that are not there yet: /readyz says why.
+SIGTERM lets it finish what it has taken; a second one kills it.
+
+` + environment(&workerConfig{}),
+		Example: `  MILLRACE_MODEL=models:/forecaster@champion MLFLOW_TRACKING_URI=http://mlflow:5000 \
+    MILLRACE_KAFKA_BROKERS=broker-1:9092,broker-2:9092 millrace worker
+  millrace worker --model ./my-model --brokers 127.0.0.1:9092`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return p.runWorker(cmd.Context()) },
+	}
+	p.overriddenBy(cmd, "model", "MILLRACE_MODEL")
+	p.overriddenBy(cmd, "brokers", "MILLRACE_KAFKA_BROKERS")
+	p.overriddenBy(cmd, "admin-addr", "MILLRACE_ADMIN_ADDR")
+	return cmd
+}
+
+func (p *program) runWorker(ctx context.Context) error {
+	cfg := workerConfig{Source: p.sourceDefaults()}
+	if err := p.parse(&cfg); err != nil {
+		return err
+	}
+	log := p.logger(cfg.Log)
+	p.begin(ctx, log, "worker", &cfg, false)
+	all, ctx := newParts(ctx, log)
+	_, err := p.startWorker(ctx, all, cfg, log, newRegistry())
+	if err == nil {
+		<-ctx.Done()
+		log.Info("stopping: requests taken are finished; a second signal kills")
+	}
+	if err = errors.Join(err, all.stop(ctx)); err == nil {
+		log.Info("stopped")
+	}
+	return err
+}
+
+// runningWorker is a worker that was started.
+type runningWorker struct {
+	cfg      workerConfig
+	addr     net.Addr // of the probes
+	source   *modelSource
+	consumer *consumer.Consumer
+	follower *follow.Follower
+	loaded   chan struct{} // closed when every model serves
+}
+
+// startWorker starts the parts of a worker. They end in the reverse order: the
+// consumer stops its intake, waits for what is in the pool, commits, and leaves
+// the group; then the pool, the producer, the models; the probes are last.
+func (p *program) startWorker(ctx context.Context, all *parts, cfg workerConfig, log *slog.Logger, reg *prometheus.Registry) (*runningWorker, error) {
+	kafkaOpts, err := cfg.Kafka.Opts(log)
+	if err != nil {
+		return nil, usageError(err)
+	}
+	w := &runningWorker{cfg: cfg, loaded: make(chan struct{})}
+	if w.source, err = p.modelSource(cfg.Source, log); err != nil {
+		return nil, err
+	}
+	if w.follower, err = w.newFollower(all, log, metrics.NewModels(reg)); err != nil {
+		return nil, err
+	}
+	answers, err := producer.New(w.producerConfig(), producer.Deps{
+		Logger: log, Metrics: metrics.NewProducer(reg), Topics: cfg.Topics, Group: cfg.Consumer.Group,
+		Opts: kafkaOpts, ErrorBody: errorBody,
+	})
+	if err != nil {
+		return nil, err
+	}
+	pool := worker.New(cfg.Worker, worker.Deps{
+		Logger: log, Metrics: metrics.NewWorker(reg), Source: w.follower, Publisher: answers,
+	})
+	w.consumer, err = consumer.New(cfg.Consumer, consumer.Deps{
+		Topic: cfg.Topics.Requests, Pool: pool, Log: log, Metrics: metrics.NewConsumer(reg), Client: kafkaOpts,
+	})
+	if err != nil {
+		return nil, errors.Join(err, answers.Close())
+	}
+	probes, err := listen(ctx, "MILLRACE_ADMIN_ADDR", cfg.Pool.AdminAddr)
+	if err != nil {
+		return nil, errors.Join(err, answers.Close())
+	}
+	w.addr = probes.Addr()
+	log.Info("probes and metrics are served", "addr", w.addr.String())
+
+	server := &admin.Server{Listener: probes, Handler: w.handler(reg)}
+	all.start(ctx, "probes", endLimit, server.Run)
+	all.start(ctx, "models", endLimit, w.follower.Run)
+	all.onStop("producer", answers.Close)
+	all.start(ctx, "pool", endLimit, pool.Run)
+	all.start(ctx, "consumer", cfg.Consumer.DrainTimeout+cfg.Consumer.RebalanceTimeout+endLimit, func(ctx context.Context) error {
+		return w.consume(ctx, log, kafkaOpts)
+	})
+	return w, nil
+}
+
+// endLimit is the longest wait for a part that has nothing left to do.
+const endLimit = 15 * time.Second
+
+// consume waits for all that an answer needs, so that no request is taken in
+// only to be refused, and takes requests in until ctx ends.
+func (w *runningWorker) consume(ctx context.Context, log *slog.Logger, opts []kgo.Opt) error {
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		return fmt.Errorf("client: %w", err)
+	}
+	defer cl.Close()
+	err = kafka.WaitTopics(ctx, cl, log, w.cfg.Topics.Requests, w.cfg.Topics.Results, w.cfg.Topics.DeadLetters)
+	if ctx.Err() != nil {
+		return nil //nolint:nilerr // a stop is no failure
+	}
+	if err != nil {
+		return err
+	}
+	cl.Close()
+	select {
+	case <-w.loaded:
+	case <-ctx.Done():
+		return nil
+	}
+	return w.consumer.Run(ctx)
+}
+
+func (w *runningWorker) handler(reg *prometheus.Registry) http.Handler {
+	mux := admin.Mux(admin.Health{Live: w.live, Ready: w.ready}, reg)
+	mux.HandleFunc("GET /models", func(rw http.ResponseWriter, _ *http.Request) {
+		admin.WriteJSON(rw, http.StatusOK, w.follower.Status())
+	})
+	mux.Handle("/models", admin.OnlyMethod("GET, HEAD"))
+	return mux
+}
+
+func (w *runningWorker) live() error {
+	if !w.consumer.Healthy() {
+		return consumer.ErrStalled
+	}
+	return nil
+}
+
+func (w *runningWorker) ready() error {
+	for _, s := range w.follower.Status() {
+		if s.State == follow.StateServing {
+			continue
+		}
+		if s.LastError != "" {
+			return fmt.Errorf("model %s is %s: %s", maskURLs(s.Reference), s.State, s.LastError)
+		}
+		return fmt.Errorf("model %s is %s", maskURLs(s.Reference), s.State)
+	}
+	if !w.consumer.Ready() {
+		return errors.New("kafka: this worker has not joined its group, or the broker does not answer")
+	}
+	return nil
+}
+
+// newFollower makes what keeps the models loaded.
+func (w *runningWorker) newFollower(all *parts, log *slog.Logger, m *metrics.Models) (*follow.Follower, error) {
+	var targets []follow.Target
+	for _, m := range w.cfg.Pool.Models {
+		t, err := w.source.target(m, w.cfg.Worker.MaxBatch, all.fail)
+		if err != nil {
+			return nil, err
+		}
+		targets = append(targets, t)
+	}
+	observer := modelObserver(m)
+	count, first := observer.Swapped, sync.Once{}
+	observer.Swapped = func(now, before *model.Snapshot) {
+		count(now, before)
+		if w.follower.Ready() {
+			first.Do(func() { close(w.loaded) })
+		}
+	}
+	return follow.New(w.cfg.Follow, follow.Deps{
+		Targets: targets, Log: log, Observer: observer, Compatible: model.Compatible,
+	})
+}
+
+// producerConfig lets the gateways' replies through, whatever their topic is
+// called.
+func (w *runningWorker) producerConfig() producer.Config {
+	cfg := w.cfg.Producer
+	if !slices.Contains(cfg.ReplyTopics, w.cfg.Topics.Replies) {
+		cfg.ReplyTopics = append(slices.Clone(cfg.ReplyTopics), w.cfg.Topics.Replies)
+	}
+	return cfg
+}
+
+// errorBody is an error in the dialect of a request that was never read.
+func errorBody(err *model.Error) (contentType string, value []byte) {
+	var unread model.Request
+	return unread.ContentType(), unread.EncodeError(nil, err)
+}
+
+// listen takes an address, or says in one line why it cannot be had.
+func listen(ctx context.Context, variable, addr string) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s is taken by another process: end it, or choose another address with %s", addr, variable)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", variable, err)
+	}
+	return l, nil
+}
