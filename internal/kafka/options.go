@@ -1,7 +1,6 @@
 package kafka
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -28,7 +27,7 @@ func (c Config) Opts(logger *slog.Logger) ([]kgo.Opt, error) {
 		kgo.RetryBackoffFn(c.backoff),
 		// The broker's telemetry is a request per minute that nobody reads.
 		kgo.DisableClientMetrics(),
-		kgo.WithLogger(clientLogger{logger}),
+		kgo.WithLogger(newClientLogger(logger)),
 	}
 	if c.TLS {
 		conf, err := c.tlsConfig()
@@ -85,20 +84,6 @@ func (c Config) tlsConfig() (*tls.Config, error) {
 	// Read again at each handshake: mounted certificates are renewed in place.
 	conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
 	return conf, nil
-}
-
-// clientLogger hands on what the client says from warning up; below, it
-// speaks of each request.
-type clientLogger struct{ to *slog.Logger }
-
-func (l clientLogger) Level() kgo.LogLevel { return kgo.LogLevelWarn }
-
-func (l clientLogger) Log(level kgo.LogLevel, msg string, keyvals ...any) {
-	to := slog.LevelWarn
-	if level == kgo.LogLevelError {
-		to = slog.LevelError
-	}
-	l.to.Log(context.Background(), to, "kafka client", append([]any{"event", msg}, keyvals...)...)
 }
 
 var errEmptySecret = errors.New("file is empty")
