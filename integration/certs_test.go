@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -19,10 +20,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// writeCerts makes a certificate authority and a broker's certificate that it
-// signed, for 127.0.0.1, and writes them as PEM: the authority alone, and the
-// broker's key with its chain, which is what Kafka takes for a keystore.
-func writeCerts(t *testing.T, dir string) (ca, keystore string) {
+// certs are files of PEM.
+type certs struct {
+	ca            string // the authority alone
+	keystore      string // the broker's key with its chain, which is what Kafka takes for a keystore
+	cert, private string // a client's certificate and key
+}
+
+// writeCerts makes a certificate authority, and certificates that it signed for
+// a broker at 127.0.0.1 and for a client.
+func writeCerts(t *testing.T, dir string) certs {
 	t.Helper()
 	sign := func(template, parent *x509.Certificate, key, by *ecdsa.PrivateKey) *x509.Certificate {
 		template.NotBefore = time.Now().Add(-time.Hour)
@@ -38,7 +45,7 @@ func writeCerts(t *testing.T, dir string) (ca, keystore string) {
 		require.NoError(t, err)
 		return key
 	}
-	caKey, key := newKey(), newKey()
+	caKey, key, clientKey := newKey(), newKey(), newKey()
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "millrace test authority"},
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
@@ -50,12 +57,27 @@ func writeCerts(t *testing.T, dir string) (ca, keystore string) {
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}, caCert, key, caKey)
 
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	require.NoError(t, err)
+	client := sign(&x509.Certificate{
+		SerialNumber: big.NewInt(3), Subject: pkix.Name{CommonName: "a client of the tests"},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}, caCert, clientKey, caKey)
+
 	block := func(kind string, der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}) }
-	ca, keystore = filepath.Join(dir, "ca.pem"), filepath.Join(dir, "broker.pem")
-	require.NoError(t, os.WriteFile(ca, block("CERTIFICATE", caCert.Raw), 0o600))
-	chain := append(block("PRIVATE KEY", pkcs8), block("CERTIFICATE", cert.Raw)...)
-	require.NoError(t, os.WriteFile(keystore, append(chain, block("CERTIFICATE", caCert.Raw)...), 0o600))
-	return ca, keystore
+	private := func(key *ecdsa.PrivateKey) []byte {
+		pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+		require.NoError(t, err)
+		return block("PRIVATE KEY", pkcs8)
+	}
+	write := func(name string, parts ...[]byte) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, bytes.Join(parts, nil), 0o600))
+		return path
+	}
+	authority := block("CERTIFICATE", caCert.Raw)
+	return certs{
+		ca:       write("ca.pem", authority),
+		keystore: write("broker.pem", private(key), block("CERTIFICATE", cert.Raw), authority),
+		cert:     write("client.pem", block("CERTIFICATE", client.Raw)),
+		private:  write("client-key.pem", private(clientKey)),
+	}
 }

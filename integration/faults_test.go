@@ -20,7 +20,7 @@ func TestSCRAMOverTLS(t *testing.T) {
 	b.topics(t)
 	startWorker(t, "worker", b, "MLFLOW_TRACKING_URI="+reg.url, "MILLRACE_MODEL=models:/"+name+"@champion",
 		"MILLRACE_KAFKA_BROKERS="+b.secure, "MILLRACE_KAFKA_TLS=true", "MILLRACE_KAFKA_TLS_CA="+b.ca,
-		"MILLRACE_KAFKA_SASL_MECHANISM=SCRAM-SHA-512", "MILLRACE_KAFKA_SASL_USERNAME="+scramUser, "MILLRACE_KAFKA_SASL_PASSWORD="+scramPassword)
+		"MILLRACE_KAFKA_SASL_MECHANISM=SCRAM-SHA-512", "MILLRACE_KAFKA_SASL_USERNAME="+saslUser, "MILLRACE_KAFKA_SASL_PASSWORD="+saslPassword)
 	f := startTraffic(t, b, total, 2_000)
 	f.reach(t, total, time.Minute)
 	b.requireNoLag(t, group)

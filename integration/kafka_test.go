@@ -4,8 +4,6 @@ package integration
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,15 +14,14 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
 
 // What is fixed about every broker of these tests.
 const (
-	scramUser     = "millrace"
-	scramPassword = "a password for tests"
-	clusterID     = "bWlsbHJhY2UtdGVzdHMtMQ"
-	partitions    = 12
+	saslUser     = "millrace"
+	saslPassword = "a password for tests"
+	clusterID    = "bWlsbHJhY2UtdGVzdHMtMQ"
+	partitions   = 12
 )
 
 // The topics, by their default names.
@@ -37,9 +34,11 @@ const (
 
 // broker is a real Apache Kafka.
 type broker struct {
-	plain  string // address without encryption
-	secure string // address with SCRAM over TLS
-	ca     string // file of the authority that signed its certificate
+	plain     string // address without encryption
+	secure    string // address with SASL over TLS
+	encrypted string // address with TLS alone
+	mutual    string // address with TLS that wants a client's certificate
+	certs
 
 	jars, conf string
 	proc       *process
@@ -49,23 +48,22 @@ type broker struct {
 func newBroker(t *testing.T) *broker {
 	t.Helper()
 	dir := t.TempDir()
-	addrs := freeAddrs(t, 3)
+	addrs := freeAddrs(t, 5)
 	b := &broker{
-		plain: addrs[0], secure: addrs[1],
+		plain: addrs[0], secure: addrs[1], encrypted: addrs[2], mutual: addrs[3], certs: writeCerts(t, dir),
 		jars: fetched(t, "fetch-kafka.sh"), conf: filepath.Join(dir, "server.properties"),
 	}
-	var keystore string
-	b.ca, keystore = writeCerts(t, dir)
 	template, err := os.ReadFile("testdata/server.properties")
 	require.NoError(t, err)
 	conf := strings.NewReplacer(
-		"{plain}", b.plain, "{secure}", b.secure, "{controller}", addrs[2],
-		"{data}", filepath.Join(dir, "data"), "{keystore}", keystore,
+		"{plain}", b.plain, "{secure}", b.secure, "{encrypted}", b.encrypted, "{mutual}", b.mutual, "{controller}", addrs[4],
+		"{data}", filepath.Join(dir, "data"), "{keystore}", b.keystore, "{ca}", b.ca, "{user}", saslUser, "{password}", saslPassword,
 	).Replace(string(template))
 	require.NoError(t, os.WriteFile(b.conf, []byte(conf), 0o600))
 
 	format := b.java(t, "kafka.tools.StorageTool", "format", "--cluster-id", clusterID, "--config", b.conf,
-		"--add-scram", "SCRAM-SHA-512=[name="+scramUser+",password="+scramPassword+"]")
+		"--add-scram", "SCRAM-SHA-256=[name="+saslUser+",password="+saslPassword+"]",
+		"--add-scram", "SCRAM-SHA-512=[name="+saslUser+",password="+saslPassword+"]")
 	out, err := exec.CommandContext(t.Context(), format[0], format[1:]...).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	b.start(t)
@@ -109,20 +107,6 @@ func (b *broker) client(t *testing.T, opts ...kgo.Opt) *kgo.Client {
 	require.NoError(t, err)
 	t.Cleanup(cl.Close)
 	return cl
-}
-
-// secured are the options for the listener with SCRAM over TLS.
-func (b *broker) secured(t *testing.T, password string) []kgo.Opt {
-	t.Helper()
-	pem, err := os.ReadFile(b.ca)
-	require.NoError(t, err)
-	pool := x509.NewCertPool()
-	require.True(t, pool.AppendCertsFromPEM(pem))
-	return []kgo.Opt{
-		kgo.SeedBrokers(b.secure),
-		kgo.DialTLSConfig(&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}),
-		kgo.SASL(scram.Auth{User: scramUser, Pass: password}.AsSha512Mechanism()),
-	}
 }
 
 // topics makes the four of Millrace.
