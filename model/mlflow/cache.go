@@ -37,6 +37,7 @@ func NewCache(dir string, quota int64) (*Cache, error) {
 			return nil, fmt.Errorf("model cache: %w", err)
 		}
 	}
+	sweep(filepath.Join(dir, "tmp"))
 	return &Cache{dir: dir, quota: quota}, nil
 }
 

@@ -3,8 +3,11 @@ package mlflow_test
 import (
 	"context"
 	"io"
+	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -60,4 +63,20 @@ func TestCacheStaysWholeWhenTheDiskIsFull(t *testing.T) {
 	release()
 	_, _, err = cache.Get(t.Context(), "../id", content("text", &n))
 	require.Error(t, err)
+}
+
+func TestCacheSweepsWhatCrashesLeft(t *testing.T) {
+	dir := t.TempDir()
+	_, err := mlflow.NewCache(dir, 0)
+	require.NoError(t, err)
+	old, fresh := filepath.Join(dir, "tmp", "blob-1"), filepath.Join(dir, "tmp", "blob-2")
+	for _, path := range []string{old, fresh} {
+		require.NoError(t, os.WriteFile(path, []byte("half"), 0o600))
+	}
+	past := time.Now().Add(-48 * time.Hour)
+	require.NoError(t, os.Chtimes(old, past, past))
+	_, err = mlflow.NewCache(dir, 0)
+	require.NoError(t, err)
+	require.NoFileExists(t, old)
+	require.FileExists(t, fresh, "another process may be writing it")
 }

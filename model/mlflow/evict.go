@@ -69,3 +69,19 @@ func (c *Cache) size() int64 {
 	})
 	return n
 }
+
+// leftAfter is how old an unfinished download is that a crash must have left.
+const leftAfter = 24 * time.Hour
+
+// sweep removes what crashes have left, and snapshots put aside long ago.
+func sweep(tmp string) {
+	left, err := os.ReadDir(tmp)
+	if err != nil {
+		return // the next start tries again
+	}
+	for _, d := range left {
+		if info, err := d.Info(); err == nil && time.Since(info.ModTime()) > leftAfter {
+			_ = os.RemoveAll(filepath.Join(tmp, d.Name()))
+		}
+	}
+}
