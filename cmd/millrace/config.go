@@ -17,11 +17,11 @@ import (
 
 const envPrefix = "MILLRACE_"
 
-// configFault is a configuration that cannot be worked with: every mistake in
+// configError is a configuration that cannot be worked with: every mistake in
 // it, a line each.
-type configFault struct{ mistakes []string }
+type configError struct{ mistakes []string }
 
-func (c *configFault) Error() string {
+func (c *configError) Error() string {
 	return "the configuration is wrong:\n  " + strings.Join(c.mistakes, "\n  ")
 }
 
@@ -45,7 +45,7 @@ func (p *program) parse(cfg any) error {
 		return nil
 	}
 	slices.Sort(mistakes)
-	return usageError(&configFault{slices.Compact(mistakes)})
+	return usageError(&configError{slices.Compact(mistakes)})
 }
 
 // field is one variable's place in a configuration.
@@ -114,8 +114,8 @@ func unreadable(f field, text string, err error) error {
 	if !errors.As(err, &parse) {
 		return err
 	}
-	want := ""
-	_, readsItself := f.value.Addr().Interface().(encoding.TextUnmarshaler)
+	var want string
+	_, readsItself := reflect.TypeAssert[encoding.TextUnmarshaler](f.value.Addr())
 	switch {
 	case readsItself:
 		return parse.Err
@@ -152,7 +152,7 @@ func validate(v reflect.Value) []error {
 	if !v.Addr().CanInterface() {
 		return errs
 	}
-	if c, ok := v.Addr().Interface().(interface{ Validate() error }); ok {
+	if c, ok := reflect.TypeAssert[interface{ Validate() error }](v.Addr()); ok {
 		if err := c.Validate(); err != nil {
 			errs = append(errs, err)
 		}

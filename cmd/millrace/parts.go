@@ -34,14 +34,14 @@ func newParts(ctx context.Context, log *slog.Logger) (*parts, context.Context) {
 	return &parts{log: log, end: end}, ctx
 }
 
-// breakage is the cause when it is a part that ends the process: a signal has a
+// brokenError is the cause when it is a part that ends the process: a signal has a
 // cause as well.
-type breakage struct{ error }
+type brokenError struct{ error }
 
-func (b breakage) Unwrap() error { return b.error }
+func (b brokenError) Unwrap() error { return b.error }
 
 // fail ends the process for a reason.
-func (s *parts) fail(err error) { s.end(breakage{err}) }
+func (s *parts) fail(err error) { s.end(brokenError{err}) }
 
 // start runs a part until it is stopped. One that ends before has broken, and
 // with it the process. limit is the longest wait for its end: past it, the part
@@ -80,7 +80,7 @@ var (
 // ctx is the one of newParts.
 func (s *parts) stop(ctx context.Context) error {
 	var errs []error
-	if why := (breakage{}); errors.As(context.Cause(ctx), &why) {
+	if why := (brokenError{}); errors.As(context.Cause(ctx), &why) {
 		errs = append(errs, why)
 	}
 	s.end(nil)

@@ -32,14 +32,14 @@ type exitError int
 
 func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
-// usageFault is a mistake in how the program was called.
-type usageFault struct{ error }
+// callError is a mistake in how the program was called.
+type callError struct{ error }
 
-func (u usageFault) Unwrap() error { return u.error }
+func (u callError) Unwrap() error { return u.error }
 
 // usageError marks err as a mistake of the command line or the configuration,
 // which exits with 2.
-func usageError(err error) error { return usageFault{err} }
+func usageError(err error) error { return callError{err} }
 
 // noArgs is for commands that take flags alone.
 func noArgs(cmd *cobra.Command, args []string) error {
@@ -60,7 +60,7 @@ func run(ctx context.Context, args, environ []string, in io.Reader, out, errw io
 		}
 	}
 	maps.DeleteFunc(p.env, func(_, value string) bool { return value == "" }) // empty counts as not set
-	root := p.rootCommand()
+	root := p.rootCommand() //nolint:contextcheck // commands get ctx from ExecuteContext
 	root.SetArgs(args)
 	return p.code(root.ExecuteContext(ctx))
 }
@@ -68,7 +68,7 @@ func run(ctx context.Context, args, environ []string, in io.Reader, out, errw io
 // code reports how a command ended, and picks the exit code for it.
 func (p *program) code(err error) int {
 	var code exitError
-	var usage usageFault
+	var usage callError
 	switch {
 	case err == nil:
 		return 0

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/millrace/millrace/bundled"
 	"github.com/millrace/millrace/internal/kafka"
 	"github.com/millrace/millrace/model/mlflow"
 )
@@ -39,7 +40,7 @@ func (s scene) String() string {
 	fmt.Fprintf(&b, "\nAsk over HTTP:\n\n  curl -sS http://%s/predict -H 'content-type: application/json' -d %s\n", s.gateway, body)
 	fmt.Fprintf(&b, "\nAsk over Kafka, and read all results with their headers:\n\n")
 	fmt.Fprintf(&b, "  printf '%%s\\n' %s | kcat -P -b %s -t %s -k example\n", body, brokers, s.topics.Requests)
-	fmt.Fprintf(&b, "  kcat -C -b %s -t %s -o beginning -e -f '%%k %%h\\n%%s\\n'\n", brokers, s.topics.Results)
+	fmt.Fprintf(&b, "  kcat -C -q -b %s -t %s -o beginning -e -f '%%k %%h\\n%%s\\n'\n", brokers, s.topics.Results)
 	b.WriteString("\nCtrl-C drains and ends.\n\n")
 	return b.String()
 }
@@ -52,6 +53,9 @@ func quoted(text string) string {
 // example is the request that a model's folder carries, on one line; "" when
 // it has none.
 func (s *modelSource) example(ctx context.Context, reference string) (string, error) {
+	if reference == bundledRef {
+		return string(bundled.Examples()[0].Body()), nil
+	}
 	ref, err := s.parse(reference)
 	if err != nil {
 		return "", err

@@ -76,7 +76,7 @@ func (p *program) runUp(ctx context.Context) error {
 // is stopped first, for it waits for the worker's answers; the broker last.
 func (p *program) startUp(ctx context.Context, all *parts, cfg upConfig, embedded bool, log *slog.Logger) error {
 	if embedded {
-		addr, err := p.startBroker(ctx, all, cfg.Broker, log)
+		addr, err := p.startBroker(all, cfg.Broker, log)
 		if err != nil {
 			return err
 		}
@@ -126,8 +126,8 @@ func createTopics(ctx context.Context, cfg workerConfig, embedded bool, log *slo
 	if err == nil && embedded {
 		err = boundTopics(ctx, cl, cfg.Topics.Names())
 	}
-	if ctx.Err() != nil {
-		return nil //nolint:nilerr // a stop is no failure
+	if ctx.Err() != nil { // a stop is no failure
+		return nil
 	}
 	if err != nil {
 		return err

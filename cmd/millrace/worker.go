@@ -94,12 +94,17 @@ func (p *program) startWorker(ctx context.Context, all *parts, cfg workerConfig,
 	if w.follower, err = w.newFollower(all, log, metrics.NewModels(reg)); err != nil {
 		return nil, err
 	}
+	probes, err := listen(ctx, "MILLRACE_ADMIN_ADDR", cfg.Pool.AdminAddr)
+	if err != nil {
+		return nil, err
+	}
+	w.addr = probes.Addr()
 	answers, err := producer.New(w.producerConfig(), producer.Deps{
 		Logger: log, Metrics: metrics.NewProducer(reg), Topics: cfg.Topics, Group: cfg.Consumer.Group,
 		Opts: kafkaOpts, ErrorBody: errorBody,
 	})
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, probes.Close())
 	}
 	pool := worker.New(cfg.Worker, worker.Deps{
 		Logger: log, Metrics: metrics.NewWorker(reg), Source: w.follower, Publisher: answers,
@@ -108,13 +113,8 @@ func (p *program) startWorker(ctx context.Context, all *parts, cfg workerConfig,
 		Topic: cfg.Topics.Requests, Pool: pool, Log: log, Metrics: metrics.NewConsumer(reg), Client: kafkaOpts,
 	})
 	if err != nil {
-		return nil, errors.Join(err, answers.Close())
+		return nil, errors.Join(err, answers.Close(), probes.Close()) //nolint:contextcheck // Close bounds itself
 	}
-	probes, err := listen(ctx, "MILLRACE_ADMIN_ADDR", cfg.Pool.AdminAddr)
-	if err != nil {
-		return nil, errors.Join(err, answers.Close())
-	}
-	w.addr = probes.Addr()
 	log.Info("probes and metrics are served", "addr", w.addr.String())
 
 	server := &admin.Server{Listener: probes, Handler: w.handler(reg)}
@@ -140,8 +140,8 @@ func (w *runningWorker) consume(ctx context.Context, log *slog.Logger, opts []kg
 	}
 	defer cl.Close()
 	err = kafka.WaitTopics(ctx, cl, log, w.cfg.Topics.Requests, w.cfg.Topics.Results, w.cfg.Topics.DeadLetters)
-	if ctx.Err() != nil {
-		return nil //nolint:nilerr // a stop is no failure
+	if ctx.Err() != nil { // a stop is no failure
+		return nil
 	}
 	if err != nil {
 		return err
