@@ -5,19 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
 // Registration says what to register.
 type Registration struct {
-	Folder     string
-	Name       string // the registered model's; created when it is missing
-	Alias      string // set to the new version; "" for none
-	Experiment string // id of the experiment that holds the artifacts, "0" when it is empty
-	Progress   func(file string, done, total int)
+	Folder      string
+	Name        string            // the registered model's; created when it is missing
+	Alias       string            // set to the new version; "" for none
+	Description string            // of the new version
+	Tags        map[string]string // of the new version
+	Experiment  string            // id of the experiment that holds the artifacts, "0" when it is empty
+	Progress    func(file string, done, total int)
 }
 
 // Register uploads a model folder and makes it a version of a registered
@@ -52,6 +56,12 @@ func (c *Client) register(ctx context.Context, r Registration) (*ModelVersion, e
 	if run != "" {
 		in["run_id"] = run
 	}
+	if r.Description != "" {
+		in["description"] = r.Description
+	}
+	if len(r.Tags) > 0 {
+		in["tags"] = tagList(r.Tags)
+	}
 	var out struct {
 		V ModelVersion `json:"model_version"`
 	}
@@ -65,6 +75,19 @@ func (c *Client) register(ctx context.Context, r Registration) (*ModelVersion, e
 		}
 	}
 	return &out.V, nil
+}
+
+type tag struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+}
+
+func tagList(tags map[string]string) []tag {
+	list := make([]tag, 0, len(tags))
+	for _, key := range slices.Sorted(maps.Keys(tags)) {
+		list = append(list, tag{key, tags[key]})
+	}
+	return list
 }
 
 // upload puts the folder where a logged model lies, or a run's artifacts on
