@@ -1,0 +1,106 @@
+// Command bench measures a worker against its two limits, in one run: a bare
+// pass-through of the Kafka client, and inference without Kafka. It is what
+// `make bench` runs; docs/benchmarks.md says how to read it.
+//
+// The broker, the pass-through, the inference and the worker are processes of
+// their own, so that the processor time of each is known. They share the cores.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1) //nolint:gocritic // stop has nothing to undo
+	}
+}
+
+// run is the benchmark, or one of its child processes.
+func run(ctx context.Context, args []string) error {
+	if len(args) > 0 {
+		switch args[0] {
+		case roleBroker:
+			return brokerMain(args[1:])
+		case rolePass:
+			return passMain(ctx, args[1:])
+		case roleInfer:
+			return inferMain(ctx, args[1:])
+		}
+	}
+	cfg, err := parse(args)
+	if err != nil {
+		return err
+	}
+	return benchmark(ctx, cfg)
+}
+
+// config of the benchmark.
+type config struct {
+	models  []string
+	records int
+	repeats int
+	gogc    string
+	binary  string
+}
+
+const usage = `Measures the worker against its two limits and prints a table of ratios.
+
+  make bench                                  both models, 5 repetitions, 2 to 3 minutes
+  make bench ARGS="--model mlp --repeats 9"   one model, a narrower spread
+  make bench ARGS="--records 20000"           a quick look
+
+Flags:
+`
+
+func parse(args []string) (config, error) {
+	var cfg config
+	var models string
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.Usage = func() {
+		fmt.Fprint(flags.Output(), usage)
+		flags.PrintDefaults()
+	}
+	flags.StringVar(&models, "model", "mlp,forecaster", "`names` of the models, comma separated: mlp, forecaster")
+	flags.IntVar(&cfg.records, "records", 0, "records a measurement; 0 is as many as take each model about 2 s")
+	flags.IntVar(&cfg.repeats, "repeats", 5, "repetitions, each of pass-through, inference and worker in turn")
+	flags.StringVar(&cfg.gogc, "gogc", "400", "GOGC of all measured processes; 400 is the worker's own setting")
+	flags.StringVar(&cfg.binary, "millrace", "", "`path` of the binary to measure; empty builds it")
+	if err := flags.Parse(args); err != nil {
+		return cfg, err
+	}
+	cfg.models = strings.Split(models, ",")
+	var errs []error
+	for _, name := range cfg.models {
+		if _, err := modelNamed(name); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if cfg.records != 0 && cfg.records < 1000 {
+		errs = append(errs, errors.New("--records: must be 1000 or above, or 0"))
+	}
+	if cfg.repeats < 1 {
+		errs = append(errs, errors.New("--repeats: must be 1 or above"))
+	}
+	if flags.NArg() > 0 {
+		errs = append(errs, fmt.Errorf("unknown argument %q; --help shows the flags", flags.Arg(0)))
+	}
+	return cfg, errors.Join(errs...)
+}
+
+// say is a line of progress.
+func say(format string, args ...any) { fmt.Fprintf(os.Stderr, "bench: "+format+"\n", args...) }

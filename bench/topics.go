@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+const partitions = 12
+
+// topics is what the benchmark itself asks of the broker.
+type topics struct {
+	cl  *kgo.Client
+	adm *kadm.Client
+}
+
+func newTopics(addr string) (*topics, error) {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.DisableClientMetrics(), kgo.MetadataMinAge(10*time.Millisecond),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		return nil, err
+	}
+	return &topics{cl, kadm.NewClient(cl)}, nil
+}
+
+func (t *topics) create(ctx context.Context, names ...string) error {
+	made, err := t.adm.CreateTopics(ctx, partitions, 1, nil, names...)
+	return errors.Join(err, made.Error())
+}
+
+// remove makes room on the disk.
+func (t *topics) remove(ctx context.Context, names ...string) error {
+	gone, err := t.adm.DeleteTopics(ctx, names...)
+	return errors.Join(err, gone.Error())
+}
+
+// count is the number of records in a topic.
+func (t *topics) count(ctx context.Context, name string) (int, error) {
+	ends, err := t.adm.ListEndOffsets(ctx, name)
+	if err = errors.Join(err, ends.Error()); err != nil {
+		return 0, err
+	}
+	n := 0
+	ends.Each(func(o kadm.ListedOffset) { n += int(o.Offset) })
+	return n, nil
+}
+
+// fill writes the requests of a model, in turn to the partitions.
+func (t *topics) fill(ctx context.Context, topic string, s *subject, n int) (mean int, err error) {
+	size := 0
+	var first kgo.FirstErrPromise
+	for i := range n {
+		body := s.body(nil, i)
+		size += len(body)
+		t.cl.Produce(ctx, &kgo.Record{Topic: topic, Partition: int32(i % partitions), Value: body}, first.Promise())
+	}
+	return size / n, first.Err()
+}
+
+// sample reads what the first results hold: their mean size, values and
+// headers, in bytes. It fails on one that is no prediction.
+func (t *topics) sample(ctx context.Context, addr, topic string) (int, error) {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.DisableClientMetrics(), kgo.ConsumeTopics(topic),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		return 0, err
+	}
+	defer cl.Close()
+	n, size := 0, 0
+	for n < 100 {
+		fetches := cl.PollRecords(ctx, 1000)
+		if err := fetches.Err(); err != nil {
+			return 0, err
+		}
+		for r := range fetches.RecordsAll() {
+			n++
+			size += len(r.Value)
+			for _, h := range r.Headers {
+				size += len(h.Key) + len(h.Value)
+				if h.Key == "status" && string(h.Value) != "ok" {
+					return 0, fmt.Errorf("an answer is %s: %s", h.Value, r.Value)
+				}
+			}
+		}
+	}
+	return size / n, nil
+}
