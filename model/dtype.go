@@ -24,6 +24,14 @@ const (
 	String
 )
 
+// More types that Python's arrays have and no tensor does; a request passes
+// through them on its way.
+const (
+	objectType DType = iota + String + 1 // any value a cell
+	bytesType
+	timeType
+)
+
 type dtypeInfo struct {
 	size  int    // bytes an element; 0 for String
 	numpy string // the name in an MLflow tensor-spec
@@ -46,6 +54,10 @@ var dtypes = [...]dtypeInfo{
 	Float32: {4, "float32", "FP32"},
 	Float64: {8, "float64", "FP64"},
 	String:  {0, "str", "BYTES"},
+
+	objectType: {0, "object", "INVALID"},
+	bytesType:  {0, "bytes", "INVALID"},
+	timeType:   {0, "datetime64[ns]", "INVALID"},
 }
 
 // Size returns the bytes of one element, 0 for [String].

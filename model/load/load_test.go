@@ -42,7 +42,7 @@ func TestOpenAnswersRequests(t *testing.T) {
 			require.True(t, s.Model.Info().Batches)
 
 			var req model.Request
-			require.NoError(t, s.Codec.Decode(&req, "application/json", []byte(`{"inputs": {"X": [[1, 2, 3, 4], [1, 1, 1, 1]]}}`)))
+			require.NoError(t, s.Codec.Decode(&req, "application/json", []byte(`{"inputs": {"X": [[1.0, 2, 3, 4], [1, 1, 1, 1]]}}`)))
 			out, err := s.Model.Predict(t.Context(), req.Inputs)
 			require.NoError(t, err)
 			body, err := s.Codec.Encode(nil, &req, out, s.Name, s.Version)

@@ -1,0 +1,327 @@
+package model
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// payload is what a request turns into before the signature is enforced:
+// exactly one of a data frame, named arrays, and an array.
+type payload struct {
+	frame *frame
+	dict  []entry
+	named bool // dict is meant, even when it is empty
+	array *array
+}
+
+// entry is a member of a dict: an array, one number or text, or a value that
+// was left as it came, for types that no array has.
+type entry struct {
+	name   string
+	array  array
+	scalar bool
+	raw    *value
+}
+
+// formats are the members that can hold a request's data.
+//
+//nolint:gochecknoglobals // a constant table
+var formats = []string{"inputs", "instances", "dataframe_split", "dataframe_records"}
+
+// decodeMLflow makes the request of a body in MLflow's scoring protocol.
+// Source: mlflow.pyfunc.scoring_server and mlflow.utils.proto_json_utils, by
+// their behaviour.
+func (c *Codec) decodeMLflow(req *Request, body *value) *Error {
+	if body.kind != object {
+		return Errorf(InvalidInput, "the body has to be an object with exactly one of %s, not %s", strings.Join(formats, ", "), body.describe())
+	}
+	for _, name := range []string{"messages", "prompt", "input"} {
+		if body.get(name) != nil {
+			return Invalidf(name, "MLflow's unwrapped form for language models is not supported")
+		}
+	}
+	var format string
+	var data *value
+	for _, f := range formats {
+		v := body.get(f)
+		if v == nil {
+			continue
+		}
+		if data != nil {
+			return Errorf(InvalidInput, "the body has both %s and %s, where one of them should be", format, f)
+		}
+		format, data = f, v
+	}
+	if data == nil {
+		return Errorf(InvalidInput, "the body has none of %s", strings.Join(formats, ", "))
+	}
+	p, err := c.parseFormat(format, data)
+	if err != nil {
+		return err
+	}
+	if err := c.deliver(req, &p); err != nil {
+		return err
+	}
+	return c.checkParams(body.get("params"))
+}
+
+func (c *Codec) parseFormat(format string, data *value) (payload, *Error) {
+	switch format {
+	case "inputs":
+		return c.parseInputs(data, format)
+	case "instances":
+		return c.parseInstances(data)
+	case "dataframe_split":
+		return c.parseSplit(data)
+	default:
+		return c.parseRecords(data)
+	}
+}
+
+func (c *Codec) parseRecords(data *value) (payload, *Error) {
+	if data.kind != list {
+		return payload{}, Invalidf("dataframe_records", "%s, where a list of rows should be", data.describe())
+	}
+	return c.castFrame(frameOf(data, nil, c.limits.MaxElements))
+}
+
+func (c *Codec) castFrame(f *frame, err *Error) (payload, *Error) {
+	if err == nil && c.columns != nil {
+		err = c.columns.castFrame(f)
+	}
+	return payload{frame: f}, err
+}
+
+func (c *Codec) parseSplit(data *value) (payload, *Error) {
+	const path = "dataframe_split"
+	if data.kind != object {
+		return payload{}, Invalidf(path, "%s, where an object should be", data.describe())
+	}
+	for i := 0; i < len(data.items); i += 2 {
+		if name := data.items[i].text; name != "columns" && name != "index" && name != "data" {
+			return payload{}, Invalidf(path, "%q is none of columns, index and data", name)
+		}
+	}
+	cells, columns, index := data.get("data"), data.get("columns"), data.get("index")
+	if columns != nil && columns.kind == none {
+		columns = nil
+	}
+	switch {
+	case cells == nil:
+		return payload{}, Invalidf(path, "data is missing")
+	case cells.kind != list:
+		return payload{}, Invalidf(path+".data", "%s, where a list of rows should be", cells.describe())
+	case columns != nil && (columns.kind != list || slices.ContainsFunc(columns.items, func(v value) bool { return !v.scalar() })):
+		return payload{}, Invalidf(path+".columns", "not a list of names")
+	}
+	f, err := frameOf(cells, columns, c.limits.MaxElements)
+	if err == nil && index != nil && index.kind != none {
+		err = c.checkIndex(f, index)
+	}
+	if err != nil {
+		err.Field = path + strings.TrimPrefix(err.Field, path)
+		return payload{}, err
+	}
+	return c.castFrame(f, nil)
+}
+
+// checkIndex holds the index against the rows. Nothing else is made of it, but
+// that columns which become tensors have to have a row 0: by that name MLflow
+// looks at one.
+func (c *Codec) checkIndex(f *frame, index *value) *Error {
+	if index.kind != list || len(index.items) != f.rows {
+		return Invalidf("dataframe_split.index", "not a list of %d labels", f.rows)
+	}
+	zero := slices.ContainsFunc(index.items, func(v value) bool { return v.kind == integer && v.bits == 0 })
+	if c.columns != nil && c.columns.inputs[0].tensor && !zero {
+		return Invalidf("dataframe_split.index", "no row is called 0, which tensors are looked up by")
+	}
+	return nil
+}
+
+// parseInputs reads the form "inputs".
+func (c *Codec) parseInputs(data *value, path string) (payload, *Error) {
+	if data.kind == object {
+		return c.parseDict(data)
+	}
+	if s := c.columns; s != nil && s.inputs[0].named && len(s.inputs) == 1 && data.kind == list &&
+		!slices.ContainsFunc(data.items, func(v value) bool { return v.kind == object }) {
+		in := &s.inputs[0]
+		e, err := in.convert(in.name, data, path)
+		return payload{dict: []entry{e}, named: true}, err
+	}
+	if data.kind == list && !slices.ContainsFunc(data.items, func(v value) bool { return v.kind != object }) {
+		return c.parseObjects(data, path)
+	}
+	if c.columns == nil {
+		a, err := newArray(data, Invalid, path)
+		return payload{array: &a}, err
+	}
+	e, err := c.columns.inputs[0].convert("", data, path)
+	switch {
+	case err != nil:
+		return payload{}, err
+	case e.raw != nil || e.scalar: // a column's type, where one row of one column is meant
+		v := e.raw
+		if e.scalar {
+			v = &e.array.cells[0]
+		}
+		f := newFrame([]value{intValue(0)}, [][]value{{*v}}, 1)
+		return payload{frame: f}, nil
+	}
+	return payload{array: &e.array}, nil
+}
+
+// parseDict reads named columns or tensors.
+func (c *Codec) parseDict(data *value) (payload, *Error) {
+	p := payload{named: true}
+	if c.columns != nil && !c.columns.inputs[0].named {
+		return p, Invalidf("inputs", "an object, where the signature names no inputs and so takes a list")
+	}
+	for i := 0; i < len(data.items); i += 2 {
+		name := data.items[i].text
+		e, err := c.input(name).convert(name, &data.items[i+1], name)
+		if err != nil {
+			return p, err
+		}
+		p.dict = append(p.dict, e)
+	}
+	return p, nil
+}
+
+// input returns what the signature says about a name, nil when nothing.
+func (c *Codec) input(name string) *field {
+	if c.columns == nil {
+		return nil
+	}
+	for i := range c.columns.inputs {
+		if in := &c.columns.inputs[i]; in.named && in.name == name {
+			return in
+		}
+	}
+	return nil
+}
+
+// convert makes an array of a member, by what the signature says about it.
+func (in *field) convert(name string, v *value, path string) (entry, *Error) {
+	e := entry{name: name}
+	var err *Error
+	switch {
+	case in == nil:
+		e.array, err = newArray(v, Invalid, path)
+	case in.tensor:
+		e.array, err = newArray(v, in.dtype, path)
+	case in.typ.plain():
+		e.array, err = newArray(v, in.typ.dtype(), path)
+		e.scalar = v.kind != list
+	default:
+		e.raw = v
+		err = in.typ.enforce(v, in.required, path)
+	}
+	return e, err
+}
+
+// parseObjects reads a list of rows as objects. Every cell is converted by
+// itself, and pandas then infers the columns' types anew: so that of 32 bits
+// come out as those of 64, which the signature refuses, as it does there.
+func (c *Codec) parseObjects(data *value, path string) (payload, *Error) {
+	if c.columns == nil || c.columns.inputs[0].tensor || len(data.items) == 0 && !c.columns.inputs[0].named {
+		return payload{}, Invalidf(path, "a list of objects, where the model takes tensors")
+	}
+	for i := range data.items {
+		items := data.items[i].items
+		for k := 0; k < len(items); k += 2 {
+			name, v := items[k].text, &items[k+1]
+			e, err := c.input(name).convert(name, v, fmt.Sprintf("%s[%d].%s", path, i, name))
+			if err != nil {
+				return payload{}, err
+			}
+			if e.raw == nil {
+				*v = e.array.nested()
+			}
+		}
+	}
+	f, err := frameOf(data, nil, c.limits.MaxElements)
+	return payload{frame: f}, err
+}
+
+// parseInstances reads the form "instances", whose objects are turned into
+// columns.
+func (c *Codec) parseInstances(data *value) (payload, *Error) {
+	const path = "instances"
+	if data.kind != list || len(data.items) == 0 || data.items[0].kind != object {
+		p, err := c.parseInputs(data, path)
+		if err == nil && p.named {
+			err = c.sameLengths(&p)
+		}
+		return p, err
+	}
+	columns := value{kind: object}
+	at := make(map[string]int)
+	for i := range data.items {
+		row := &data.items[i]
+		if row.kind != object {
+			return payload{}, Invalidf(fmt.Sprintf("%s[%d]", path, i), "%s, where the first row is an object", row.describe())
+		}
+		for k := 0; k < len(row.items); k += 2 {
+			j, ok := at[row.items[k].text]
+			if !ok {
+				j = len(columns.items) + 1
+				at[row.items[k].text] = j
+				columns.items = append(columns.items, row.items[k], value{kind: list})
+			}
+			columns.items[j].items = append(columns.items[j].items, row.items[k+1])
+		}
+	}
+	p := payload{named: true}
+	for i := 0; i < len(columns.items); i += 2 {
+		name, v := columns.items[i].text, &columns.items[i+1]
+		e, err := c.input(name).convertEach(name, v)
+		if err != nil {
+			return p, err
+		}
+		p.dict = append(p.dict, e)
+	}
+	return p, c.sameLengths(&p)
+}
+
+// convertEach is convert for a column whose cells each are a value.
+func (in *field) convertEach(name string, v *value) (entry, *Error) {
+	e, err := entry{name: name}, (*Error)(nil)
+	if in != nil && !in.tensor && !in.typ.plain() {
+		for i := range v.items {
+			if err := in.typ.enforce(&v.items[i], in.required, fmt.Sprintf("%s[%d]", name, i)); err != nil {
+				return e, err
+			}
+		}
+		in = nil
+	}
+	e, err = in.convert(name, v, name)
+	return e, err
+}
+
+// sameLengths is a check that MLflow makes of instances alone: of the required
+// columns, or of all when there is no signature.
+func (c *Codec) sameLengths(p *payload) *Error {
+	n, first := -1, ""
+	for i := range p.dict {
+		e := &p.dict[i]
+		if e.scalar || e.raw != nil {
+			continue
+		}
+		if in := c.input(e.name); c.columns != nil && c.columns.inputs[0].named && (in == nil || !in.required || in.typ.colType == colArray) {
+			continue
+		}
+		if len(e.array.shape) == 0 {
+			return Invalidf(e.name, "a single value, where a list should be")
+		}
+		if n < 0 {
+			n, first = e.array.rows(), e.name
+		}
+		if e.array.rows() != n {
+			return Invalidf(e.name, "%d items, %s has %d", e.array.rows(), first, n)
+		}
+	}
+	return nil
+}
