@@ -179,7 +179,7 @@ func TestModelFromFolderToPrediction(t *testing.T) {
 
 		got = tool(t.Context(), env, `{"inputs": [[1, 2, 3, 4]]}`, "model", "predict", uri)
 		require.Zero(t, got.code, got.err)
-		require.JSONEq(t, `{"predictions": [[10.0, `+want+`.0]]}`, got.out)
+		require.JSONEq(t, `{"predictions": {"Y": [[10.0, `+want+`.0]]}}`, got.out)
 		require.NotContains(t, got.out, "\n")
 	}
 
