@@ -60,7 +60,7 @@ func run(ctx context.Context, args, environ []string, in io.Reader, out, errw io
 		}
 	}
 	maps.DeleteFunc(p.env, func(_, value string) bool { return value == "" }) // empty counts as not set
-	root := p.rootCommand() //nolint:contextcheck // commands get ctx from ExecuteContext
+	root := p.rootCommand()                                                   //nolint:contextcheck // commands get ctx from ExecuteContext
 	root.SetArgs(args)
 	return p.code(root.ExecuteContext(ctx))
 }
