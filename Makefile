@@ -79,6 +79,11 @@ bench: tools onnxruntime ## Measure the worker against its two limits
 fuzz: tools onnxruntime ## Run each fuzz target for FUZZTIME (10s)
 	@scripts/fuzz.sh $(FUZZTIME)
 
+.PHONY: docs
+docs: tools ## Write the tables of README.md and docs/ from the code
+	go test ./cmd/millrace -run README -update
+	go test ./metrics -update
+
 .PHONY: clean
 clean: ## Remove what was built and fetched
 	rm -rf bin .build dist
