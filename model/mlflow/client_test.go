@@ -1,6 +1,7 @@
 package mlflow_test
 
 import (
+	"bytes"
 	"bufio"
 	"encoding/json"
 	"io"
@@ -123,6 +124,10 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write(s.files[name])
 	case p == "logged-models" && s.old:
 		http.Error(w, "<h1>Not Found</h1>", http.StatusNotFound)
+	case p == "logged-models" && bytes.ContainsAny(field(body, "name"), `/:.%"'`),
+		p == "model-versions/create" && !s.old && string(field(body, "source")) != "models:/"+string(field(body, "model_id")):
+		w.WriteHeader(http.StatusBadRequest) // as 3.17 does
+		_, _ = io.WriteString(w, `{"error_code":"INVALID_PARAMETER_VALUE","message":"no"}`)
 	case strings.HasPrefix(p, "logged-models"):
 		_, _ = io.WriteString(w, `{"model":{"info":{"model_id":"m-1","artifact_uri":"mlflow-artifacts:/0/models/m-1/artifacts","status":"LOGGED_MODEL_READY"}}}`)
 	case strings.HasPrefix(p, "runs/"):
@@ -139,6 +144,14 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		_, _ = io.WriteString(w, `{"model_version":`+version+`}`)
 	}
+}
+
+// field is a text of a JSON object.
+func field(body []byte, name string) []byte {
+	var all map[string]any
+	_ = json.Unmarshal(body, &all)
+	text, _ := all[name].(string)
+	return []byte(text)
 }
 
 func (s *server) list(w http.ResponseWriter, dir string) {
@@ -166,7 +179,7 @@ func TestRegisterResolveFetch(t *testing.T) {
 	for _, old := range []bool{false, true} {
 		s, c, cache, dir := start(t)
 		s.old = old
-		_, err := c.Register(t.Context(), mlflow.Registration{Folder: "testdata/A_tens", Name: "fraud", Alias: "champion"})
+		_, err := c.Register(t.Context(), mlflow.Registration{Folder: "testdata/A_tens", Name: "fraud.v2", Alias: "champion"})
 		require.NoError(t, err)
 		require.Contains(t, s.alias, "champion")
 		ref, err := mlflow.ParseRef("models:/fraud@champion")

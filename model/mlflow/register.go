@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -44,17 +45,14 @@ func (c *Client) register(ctx context.Context, r Registration) (*ModelVersion, e
 	if r.Experiment == "" {
 		r.Experiment = "0"
 	}
-	source, run, err := c.upload(ctx, r)
+	in, err := c.upload(ctx, r)
 	if err != nil {
 		return nil, err
 	}
+	in["name"] = r.Name
 	err = c.send(ctx, http.MethodPost, map[string]any{"name": r.Name}, nil, "registered-models/create")
 	if e := (*APIError)(nil); err != nil && (!errors.As(err, &e) || e.Code != "RESOURCE_ALREADY_EXISTS") {
 		return nil, err
-	}
-	in := map[string]any{"name": r.Name, "source": source}
-	if run != "" {
-		in["run_id"] = run
 	}
 	if r.Description != "" {
 		in["description"] = r.Description
@@ -91,29 +89,42 @@ func tagList(tags map[string]string) []tag {
 }
 
 // upload puts the folder where a logged model lies, or a run's artifacts on
-// servers that know no logged models.
-func (c *Client) upload(ctx context.Context, r Registration) (source, run string, err error) {
+// servers that know no logged models, and returns what a version says of it.
+func (c *Client) upload(ctx context.Context, r Registration) (version map[string]any, err error) {
 	var logged struct {
 		Model struct {
 			Info LoggedModel `json:"info"`
 		} `json:"model"`
 	}
-	err = c.send(ctx, http.MethodPost, map[string]any{"experiment_id": r.Experiment, "name": r.Name}, &logged, "logged-models")
+	in := map[string]any{"experiment_id": r.Experiment, "name": loggedName(r.Name)}
+	err = c.send(ctx, http.MethodPost, in, &logged, "logged-models")
 	if noRoute(err) {
 		return c.uploadRun(ctx, r)
 	}
 	if err != nil {
-		return "", "", err
+		return nil, err
 	}
 	m := logged.Model.Info
 	if err := c.putFolder(ctx, r, m.ArtifactURI); err != nil {
-		return "", "", err
+		return nil, err
 	}
-	in := map[string]any{"model_id": m.ID, "status": "LOGGED_MODEL_READY"}
-	return "models:/" + m.ID, "", c.send(ctx, http.MethodPatch, in, nil, "logged-models", m.ID)
+	in = map[string]any{"model_id": m.ID, "status": "LOGGED_MODEL_READY"}
+	// The server takes the source only beside the id that it names.
+	version = map[string]any{"source": "models:/" + m.ID, "model_id": m.ID}
+	return version, c.send(ctx, http.MethodPatch, in, nil, "logged-models", m.ID)
 }
 
-func (c *Client) uploadRun(ctx context.Context, r Registration) (source, run string, err error) {
+// loggedName is a registered model's name as a logged model may bear it.
+func loggedName(name string) string {
+	return strings.Map(func(r rune) rune {
+		if strings.ContainsRune(`/:.%"'`, r) {
+			return '_'
+		}
+		return r
+	}, name)
+}
+
+func (c *Client) uploadRun(ctx context.Context, r Registration) (version map[string]any, err error) {
 	var out struct {
 		Run struct {
 			Info struct {
@@ -124,15 +135,15 @@ func (c *Client) uploadRun(ctx context.Context, r Registration) (source, run str
 	}
 	in := map[string]any{"experiment_id": r.Experiment, "start_time": time.Now().UnixMilli()}
 	if err := c.send(ctx, http.MethodPost, in, &out, "runs/create"); err != nil {
-		return "", "", err
+		return nil, err
 	}
 	info := out.Run.Info
-	source = joinURI(info.URI, "model")
-	if err := c.putFolder(ctx, r, source); err != nil {
-		return "", "", err
+	version = map[string]any{"source": joinURI(info.URI, "model"), "run_id": info.ID}
+	if err := c.putFolder(ctx, r, joinURI(info.URI, "model")); err != nil {
+		return nil, err
 	}
 	end := map[string]any{"run_id": info.ID, "status": "FINISHED", "end_time": time.Now().UnixMilli()}
-	return source, info.ID, c.send(ctx, http.MethodPost, end, nil, "runs/update")
+	return version, c.send(ctx, http.MethodPost, end, nil, "runs/update")
 }
 
 func (c *Client) putFolder(ctx context.Context, r Registration, uri string) error {
