@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -37,8 +38,10 @@ type Producer struct {
 	cfg     Config
 	deps    Deps
 	cl      *kgo.Client
-	open    sync.WaitGroup // publications; Publish does not run beside Close
-	refused atomic.Bool    // the broker refuses: said once until it takes again
+	counts  map[string]prometheus.Counter // published records by kind
+	open    sync.WaitGroup                // publications; Publish does not run beside Close
+	refused atomic.Bool                   // the broker refuses: said once until it takes again
+	shared  atomic.Pointer[shared]        // headers of the last answer, which the next mostly has too
 }
 
 // New returns a producer with a client of its own, which Close ends.
@@ -57,7 +60,11 @@ func New(cfg Config, deps Deps) (*Producer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the producer's client: %w", err)
 	}
-	return &Producer{cfg: cfg, deps: deps, cl: cl}, nil
+	counts := make(map[string]prometheus.Counter)
+	for _, kind := range []string{metrics.KindResult, metrics.KindReply, metrics.KindDeadLetter} {
+		counts[kind] = deps.Metrics.Published.WithLabelValues(kind)
+	}
+	return &Producer{cfg: cfg, deps: deps, cl: cl, counts: counts}, nil
 }
 
 // Close waits a bounded time for what is on its way, then fails the rest.
@@ -78,8 +85,9 @@ type publication struct {
 	*Producer
 	ctx     context.Context //nolint:containedctx // Bounds the retries, which outlive Publish.
 	answer  *wire.Answer
-	status  *atomic.Pointer[string] // of what is published, which another may have taken the place of
-	acked   func(error)
+	parent  *publication // which it takes the place of a record of, nil for none
+	acked   func(status string, err error)
+	status  atomic.Pointer[string] // of what is published; the parent's counts
 	pending atomic.Int32
 	err     atomic.Pointer[error] // the first
 }
@@ -90,17 +98,13 @@ type publication struct {
 // one that cannot be published gives way to an error. Ending ctx ends retries;
 // it does not abort what may be on the broker already.
 func (p *Producer) Publish(ctx context.Context, a *wire.Answer, acked func(status string, err error)) {
-	pub := &publication{Producer: p, ctx: ctx, answer: a, status: new(atomic.Pointer[string])}
+	pub := &publication{Producer: p, ctx: ctx, answer: a, acked: acked}
 	target, err := p.target(a)
 	if err != nil {
 		pub.answer = p.replace(a, err)
 	}
 	pub.status.Store(&pub.answer.Status)
 	p.open.Add(1)
-	pub.acked = func(err error) {
-		acked(*pub.status.Load(), err)
-		p.open.Done()
-	}
 	pub.pending.Store(1) // held until all records are handed over
 	pub.send(target)     //nolint:contextcheck // The publication holds it: retries outlive this call.
 	pub.settle(nil)
@@ -127,11 +131,16 @@ func (pub *publication) settle(err error) {
 	if pub.pending.Add(-1) > 0 {
 		return
 	}
-	if first := pub.err.Load(); first != nil {
-		pub.acked(*first)
+	var first error
+	if p := pub.err.Load(); p != nil {
+		first = *p
+	}
+	if pub.parent != nil {
+		pub.parent.settle(first)
 		return
 	}
-	pub.acked(nil)
+	pub.acked(*pub.status.Load(), first)
+	pub.open.Done()
 }
 
 func (pub *publication) produce(kind string, r *kgo.Record, bad *atomic.Bool) {
@@ -141,11 +150,14 @@ func (pub *publication) produce(kind string, r *kgo.Record, bad *atomic.Bool) {
 
 func (pub *publication) try(kind string, r *kgo.Record, bad *atomic.Bool) {
 	pub.deps.Metrics.Buffered.Inc()
-	pub.cl.Produce(context.WithoutCancel(pub.ctx), r, func(r *kgo.Record, err error) {
+	// What ends pub.ctx must not abort what may be on the broker already.
+	pub.cl.Produce(context.Background(), r, func(r *kgo.Record, err error) {
 		pub.deps.Metrics.Buffered.Dec()
 		if err == nil {
-			pub.refused.Store(false)
-			pub.deps.Metrics.Published.WithLabelValues(kind).Inc()
+			if pub.refused.Load() { // seldom, and a store would be fought over
+				pub.refused.Store(false)
+			}
+			pub.counts[kind].Inc()
 			if kind == metrics.KindDeadLetter {
 				pub.deps.Metrics.DeadLetters.WithLabelValues(pub.answer.Status).Inc()
 			}
@@ -188,8 +200,10 @@ func (pub *publication) failed(kind string, r *kgo.Record, bad *atomic.Bool, err
 
 // instead publishes an error on the results topic in the place of a record.
 func (pub *publication) instead(err *model.Error) {
-	sub := &publication{Producer: pub.Producer, ctx: pub.ctx, answer: pub.replace(pub.answer, err), status: pub.status, acked: pub.settle}
-	pub.status.Store(&sub.answer.Status)
+	sub := &publication{Producer: pub.Producer, ctx: pub.ctx, answer: pub.replace(pub.answer, err), parent: pub}
+	for p := pub; p != nil; p = p.parent {
+		p.status.Store(&sub.answer.Status)
+	}
 	sub.pending.Store(1)
 	sub.send(target{topic: pub.deps.Topics.Results, partition: -1})
 	sub.settle(nil)

@@ -106,29 +106,59 @@ func partitioner() kgo.Partitioner {
 // record is the answer as a record for one topic.
 func (pub *publication) record(t target) *kgo.Record {
 	a, req := pub.answer, pub.answer.Request
-	h := make([]kgo.RecordHeader, 0, 11)
-	add := func(key string, value []byte) { h = append(h, kgo.RecordHeader{Key: key, Value: value}) }
-	echo := func(key string) {
+	m := new(outgoing)
+	h := append(m.headers[:0], pub.headersOf(a)...)
+	for _, key := range []string{wire.CorrelationID, wire.TraceParent, wire.TraceState} {
 		if v, ok := wire.Header(req, key); ok {
-			add(key, v)
+			h = append(h, kgo.RecordHeader{Key: key, Value: v})
 		}
 	}
-	add(wire.ContentType, []byte(a.ContentType))
-	echo(wire.CorrelationID)
-	add(wire.ID, wire.AppendID(nil, req))
-	add(wire.Source, []byte("millrace"))
-	add(wire.Type, []byte("millrace.inference.result"))
-	add(wire.SpecVersion, []byte("1.0"))
-	add(wire.ModelName, []byte(a.ModelName))
-	add(wire.ModelVersion, []byte(a.ModelVersion))
-	add(wire.Status, []byte(a.Status))
-	echo(wire.TraceParent)
-	echo(wire.TraceState)
-	r := &kgo.Record{Topic: t.topic, Partition: req.Partition, Key: req.Key, Value: a.Value, Headers: h}
+	h = append(h, kgo.RecordHeader{Key: wire.ID, Value: wire.AppendID(m.id[:0], req)})
+	m.record = kgo.Record{Topic: t.topic, Partition: req.Partition, Key: req.Key, Value: a.Value, Headers: h}
 	if t.bad != nil {
-		r.Context = context.WithValue(context.WithoutCancel(pub.ctx), explicitKey{}, explicit{t.partition, t.bad})
+		m.record.Context = pub.placed(t) //nolint:fatcontext // a fresh record: nothing nests
 	}
-	return r
+	return &m.record
+}
+
+// placed tells the partitioner where a reply goes.
+func (pub *publication) placed(t target) context.Context {
+	return context.WithValue(context.WithoutCancel(pub.ctx), explicitKey{}, explicit{t.partition, t.bad})
+}
+
+// outgoing is a record and what belongs to it alone, as one piece of memory:
+// there is one an answer.
+type outgoing struct {
+	record  kgo.Record
+	headers [11]kgo.RecordHeader
+	id      [48]byte
+}
+
+// shared are the headers that answers of one kind have in common.
+type shared struct {
+	contentType, name, version, status string
+	headers                            []kgo.RecordHeader // never changed
+}
+
+func (p *Producer) headersOf(a *wire.Answer) []kgo.RecordHeader {
+	s := p.shared.Load()
+	if s != nil && s.status == a.Status && s.version == a.ModelVersion && s.name == a.ModelName && s.contentType == a.ContentType {
+		return s.headers
+	}
+	s = &shared{contentType: a.ContentType, name: a.ModelName, version: a.ModelVersion, status: a.Status}
+	for _, h := range [][2]string{
+		{wire.ContentType, a.ContentType},
+		{wire.Source, "millrace"},
+		{wire.Type, "millrace.inference.result"},
+		{wire.SpecVersion, "1.0"},
+		{wire.ModelName, a.ModelName},
+		{wire.ModelVersion, a.ModelVersion},
+		{wire.Status, a.Status},
+	} {
+		s.headers = append(s.headers, kgo.RecordHeader{Key: h[0], Value: []byte(h[1])})
+	}
+	p.shared.Store(s)
+	return s.headers
 }
 
 // deadLetter is the request, with the reason why it has no prediction.
