@@ -81,7 +81,7 @@ func (s *Signature) contradictsTensors(inputs []Spec) error {
 			return fmt.Errorf("the model has no input %q", in.name)
 		case !in.named && len(inputs) > 1:
 			return fmt.Errorf("its input has no name, the model's %d inputs have", len(inputs))
-		case inputs[k].DType != in.dtype && (in.dtype != Float64 || inputs[k].DType != Float32):
+		case !feeds(in.dtype, inputs[k].DType):
 			return fmt.Errorf("input %q is of type %s, the model's of %s", inputs[k].Name, in.dtype, inputs[k].DType)
 		case inputs[k].Shape != nil && !meets(in.shape, inputs[k].Shape):
 			return fmt.Errorf("input %q has shape %s, the model's has %s", inputs[k].Name, shapeText(in.shape), shapeText(inputs[k].Shape))

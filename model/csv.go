@@ -2,10 +2,7 @@ package model
 
 import (
 	"bytes"
-	"encoding/csv"
-	"errors"
 	"fmt"
-	"io"
 	"math"
 	"strconv"
 	"strings"
@@ -21,22 +18,30 @@ func (c *Codec) decodeCSV(req *Request, body []byte) *Error {
 	}
 	if s := c.columns; s != nil {
 		for i := range s.inputs {
-			if s.inputs[i].tensor || s.inputs[i].typ.colType > colDatetime {
-				return Errorf(InvalidInput, "the model takes %s, which CSV cannot hold; send JSON", s.inputs[i].text())
+			if s.inputs[i].tensor || s.inputs[i].typ.colType >= colDatetime {
+				return Errorf(InvalidInput, "the model takes %s, which is not read from CSV; send JSON", s.inputs[i].text())
 			}
 		}
 	}
-	names, cells, rows, err := c.readCSV(body)
+	t, err := readCSV(body, c.budget())
 	if err != nil {
 		return err
 	}
-	f := &frame{rows: rows}
-	for j, name := range names {
-		col := column{name: textValue(name), dtype: objectType, cells: cells[j]}
-		if in := c.input(name); in != nil {
-			err = col.castText(in.typ.dtype())
-		} else {
+	f := &frame{rows: t.rows}
+	for j, name := range t.names {
+		col := column{name: textValue(name), cells: t.cells[j]}
+		in := c.input(name)
+		if s := c.columns; s != nil && !s.inputs[0].named && j+t.labels < len(s.inputs) {
+			in = &s.inputs[j+t.labels]
+		}
+		switch {
+		case in == nil:
 			col.inferText()
+		case in.typ.colType == colString || in.typ.colType == colBinary:
+			col.dtype = String // there are no bytes in CSV: they stay text, as with MLflow
+		default:
+			col.inferText()
+			err = col.lossless(in.typ.dtype())
 		}
 		if err != nil {
 			return err
@@ -46,46 +51,116 @@ func (c *Codec) decodeCSV(req *Request, body []byte) *Error {
 	return c.deliver(req, &payload{frame: f})
 }
 
-// readCSV returns the names and, by column, the cells as texts, empty ones and
-// the words that stand for missing as NaN. Rows with fewer cells than names end
-// in missing ones; when the first row has more, the first cells of all rows are
-// labels of the rows, which are dropped.
-func (c *Codec) readCSV(body []byte) (names []string, cells [][]value, rows int, _ *Error) {
-	r := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(body, []byte("\ufeff"))))
-	r.FieldsPerRecord, r.ReuseRecord, r.LazyQuotes = -1, true, true
-	header, err := r.Read()
+// table is a CSV's cells as texts, by column; those that are missing are NaN.
+type table struct {
+	names  []string
+	cells  [][]value
+	rows   int
+	labels int // columns before the first name, which are labels of the rows and dropped
+}
+
+// readCSV reads a table of at most budget cells. Rows with fewer cells than
+// names end in missing ones; when the first row has more, its first cells are
+// labels.
+func readCSV(body []byte, budget int64) (*table, *Error) {
+	l := csvLines{rest: string(bytes.TrimPrefix(body, []byte(bom)))}
+	header, err := l.next()
 	if err != nil {
-		return nil, nil, 0, Errorf(InvalidInput, "the CSV has no line of column names")
+		return nil, err
 	}
-	names = uniqueNames(header)
-	cells = make([][]value, len(names))
-	labels := 0
-	for total := int64(0); ; rows++ {
-		row, err := r.Read()
-		if errors.Is(err, io.EOF) {
-			return names, cells, rows, nil
+	if header == nil {
+		return nil, Errorf(InvalidInput, "the CSV has no line of column names")
+	}
+	t := &table{names: uniqueNames(header), cells: make([][]value, len(header))}
+	for ; ; t.rows++ {
+		row, err := l.next()
+		if row == nil || err != nil {
+			return t, err
 		}
-		if err != nil {
-			return nil, nil, 0, Errorf(InvalidInput, "invalid CSV: %w", err)
+		if t.rows == 0 {
+			t.labels = max(0, len(row)-len(header))
 		}
-		if rows == 0 {
-			labels = max(0, len(row)-len(names))
+		if len(row) > len(header)+t.labels {
+			return nil, Errorf(InvalidInput, "row %d of the CSV has %d cells, the first line has %d", t.rows, len(row), len(header))
 		}
-		if len(row) > len(names)+labels {
-			return nil, nil, 0, Errorf(InvalidInput, "row %d of the CSV has %d cells, the first line has %d", rows, len(row), len(names))
+		if budget -= int64(len(header)); budget < 0 {
+			return nil, Errorf(TooLarge, "the CSV holds too many cells")
 		}
-		if total += int64(len(names)); total > c.budget() {
-			return nil, nil, 0, Errorf(TooLarge, "the CSV holds too many cells")
-		}
-		row = row[min(labels, len(row)):]
-		for j := range names {
+		row = row[min(t.labels, len(row)):]
+		for j := range t.cells {
 			v := floatValue(math.NaN())
-			if j < len(row) && !missingWords(row[j]) {
+			if j < len(row) && !missingWord(row[j]) {
 				v = textValue(row[j])
 			}
-			cells[j] = append(cells[j], v)
+			t.cells[j] = append(t.cells[j], v)
 		}
 	}
+}
+
+// csvLines cuts a CSV into rows, as leniently as pandas: what follows a closing
+// quote belongs to the cell, a quote inside of one is itself.
+type csvLines struct {
+	rest string
+	row  []string
+}
+
+// next returns the cells of the next line that is not blank, valid until the
+// next call; nil at the end.
+func (l *csvLines) next() ([]string, *Error) {
+	for l.rest != "" {
+		end := strings.IndexAny(l.rest, "\r\n")
+		if end < 0 {
+			end = len(l.rest)
+		}
+		if strings.Trim(l.rest[:end], " \t") != "" {
+			break
+		}
+		l.rest = l.rest[min(end+1, len(l.rest)):]
+	}
+	if l.rest == "" {
+		return nil, nil
+	}
+	l.row = l.row[:0]
+	for {
+		cell, ok := l.cell()
+		if !ok {
+			return nil, Errorf(InvalidInput, "the CSV ends inside of quotes")
+		}
+		l.row = append(l.row, cell)
+		if l.rest == "" {
+			return l.row, nil
+		}
+		c := l.rest[0]
+		if l.rest = l.rest[1:]; c != ',' {
+			return l.row, nil // of \r\n the \n is a blank line
+		}
+	}
+}
+
+// cell reads up to the comma or the end of the line.
+func (l *csvLines) cell() (string, bool) {
+	quoted := ""
+	if strings.HasPrefix(l.rest, `"`) {
+		l.rest = l.rest[1:]
+		for {
+			q := strings.IndexByte(l.rest, '"')
+			if q < 0 {
+				return "", false
+			}
+			quoted += l.rest[:q]
+			if l.rest = l.rest[q+1:]; !strings.HasPrefix(l.rest, `"`) {
+				break
+			}
+			quoted, l.rest = quoted+`"`, l.rest[1:]
+		}
+	}
+	end := strings.IndexAny(l.rest, ",\r\n")
+	if end < 0 {
+		end = len(l.rest)
+	}
+	plain := l.rest[:end]
+	l.rest = l.rest[end:]
+	return quoted + plain, true
 }
 
 // uniqueNames numbers names that come again, as pandas does, and names those
@@ -99,92 +174,101 @@ func uniqueNames(header []string) []string {
 		names[i] = n
 		for k := seen[n]; hasKey(seen, names[i]); k++ {
 			names[i] = fmt.Sprintf("%s.%d", n, k)
-			seen[n] = k
+			seen[n] = k + 1
 		}
 		seen[names[i]] = 1
 	}
 	return names
 }
 
-// missingWords says whether pandas reads a cell as missing.
-func missingWords(s string) bool {
+// missingWord says whether pandas reads a cell as missing.
+func missingWord(s string) bool {
 	switch s {
-	case "", " ", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
+	case "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
 		"<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null":
-		return s != " "
+		return true
 	}
 	return false
 }
 
-// castText reads the texts as a type of the signature.
-func (c *column) castText(t DType) *Error {
-	for i := range c.cells {
-		if err := c.cells[i].castText(t); err != nil {
-			return Invalidf(c.label(), "row %d: %w", i, err)
-		}
-	}
-	switch t { //nolint:exhaustive // the others are themselves
-	case bytesType, String:
-		c.dtype = String // CSV has no bytes: they stay text, as with MLflow
-	default:
-		c.dtype = t
-	}
-	return nil
-}
-
-func (v *value) castText(t DType) error {
-	if v.kind != text {
-		if t == Float32 || t == Float64 || t == String || t == bytesType {
-			return nil
-		}
-		if t == timeType {
-			return (&value{}).castTime()
-		}
-		return fmt.Errorf("missing, where %s has no such value", t)
-	}
-	switch t { //nolint:exhaustive // texts stay
-	case Bool:
-		b, ok := parseCSVBool(v.text)
-		if !ok {
-			return fmt.Errorf("%s is neither True nor False", v.describe())
-		}
-		*v = boolValue(b)
-		return nil
-	case Int32, Int64, Float32, Float64, timeType:
-		return v.cast(t)
-	}
-	return nil
-}
-
-func parseCSVBool(s string) (b, ok bool) {
-	switch s {
-	case "True", "TRUE", "true":
-		return true, true
-	case "False", "FALSE", "false":
-		return false, true
-	}
-	return false, false
-}
-
-// inferText finds the type of a column that the signature does not know: whole
-// numbers, numbers, booleans, else texts.
+// inferText finds the type of a column of texts: whole numbers, numbers,
+// booleans, else it stays what it is.
 func (c *column) inferText() {
-	for _, t := range []DType{Int64, Float64, Bool} {
+	for _, read := range []func(string) (value, bool){readInt, readFloat, readBool} {
 		cells := make([]value, len(c.cells))
-		copy(cells, c.cells)
-		ok := true
-		for i := range cells {
-			if ok = cells[i].castText(t) == nil; !ok {
-				break
+		ok := len(cells) > 0
+		for i := 0; ok && i < len(cells); i++ {
+			if cells[i] = c.cells[i]; cells[i].kind == text {
+				cells[i], ok = read(cells[i].text)
 			}
 		}
-		if ok && len(cells) > 0 {
-			c.dtype, c.cells = t, cells
+		if !ok {
+			continue
+		}
+		if c.dtype = inferColumn(cells); c.dtype != objectType {
+			c.cells = cells
+			c.convert()
 			return
 		}
 	}
 	c.dtype = inferColumn(c.cells)
-	if c.dtype == objectType || strings.Contains(c.dtype.String(), "float") {
-		c.convert()
+}
+
+func readInt(s string) (value, bool) {
+	s = strings.Trim(s, " ")
+	digits := strings.TrimPrefix(s, "+")
+	if digits == "" || strings.Trim(strings.TrimPrefix(s, "-"), "+0123456789") != "" {
+		return value{}, false
 	}
+	v := wholeValue(digits)
+	return v, v.kind != huge
+}
+
+func readFloat(s string) (value, bool) {
+	if strings.ContainsAny(s, "_xXpP") {
+		return value{}, false
+	}
+	f, err := parsePythonFloat(s)
+	return floatValue(f), err == nil
+}
+
+func readBool(s string) (value, bool) {
+	switch s {
+	case "True", "TRUE", "true":
+		return boolValue(true), true
+	case "False", "FALSE", "false":
+		return boolValue(false), true
+	}
+	return value{}, false
+}
+
+// lossless converts the column's numbers or booleans to a type that holds them
+// all as they are. A number becomes a float of any width.
+func (c *column) lossless(t DType) *Error {
+	if c.dtype == objectType || c.dtype == String {
+		i := 0
+		for i < len(c.cells)-1 && c.cells[i].missing() {
+			i++
+		}
+		if len(c.cells) > 0 {
+			return Invalidf(c.label(), "row %d: %s is no %s", i, c.cells[i].describe(), t)
+		}
+	}
+	for i := range c.cells {
+		v := c.cells[i]
+		if v.missing() && classOf(t) != floatClass {
+			return Invalidf(c.label(), "row %d: missing, where %s has no such value", i, t)
+		}
+		if err := v.cast(t); err != nil {
+			return Invalidf(c.label(), "row %d: %w", i, err)
+		}
+		before, _ := c.cells[i].toFloat() //nolint:errcheck // numbers and booleans are floats
+		after, _ := v.toFloat()           //nolint:errcheck // likewise
+		if classOf(t) != floatClass && before != after {
+			return Invalidf(c.label(), "row %d: %s is no %s", i, c.cells[i].toString(), t)
+		}
+		c.cells[i] = v
+	}
+	c.dtype = t
+	return nil
 }

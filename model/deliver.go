@@ -104,7 +104,7 @@ func commonLength(dict []entry) int {
 		switch e := &dict[i]; {
 		case e.raw != nil && e.raw.kind == list:
 			m = len(e.raw.items)
-		case e.raw != nil || e.scalar:
+		case e.raw != nil || len(e.array.shape) == 0:
 			continue
 		default:
 			m = e.array.rows()
@@ -122,6 +122,9 @@ func (e *entry) column(one bool, rows int) (column, *Error) {
 	switch {
 	case one && e.raw != nil:
 		col.cells = []value{*e.raw}
+	case one && e.scalar:
+		col.dtype, col.cells = e.array.dtype, e.array.cells
+		return col, nil
 	case one:
 		col.cells = []value{e.array.nested()}
 	case e.raw != nil && e.raw.kind == list:
@@ -130,11 +133,9 @@ func (e *entry) column(one bool, rows int) (column, *Error) {
 		return col, Invalidf(e.name, "an object, where a column should be")
 	case e.raw != nil:
 		col.cells = slices.Repeat([]value{*e.raw}, rows)
-	case e.scalar:
+	case len(e.array.shape) == 0:
 		col.dtype, col.cells = e.array.dtype, slices.Repeat(e.array.cells, rows)
 		return col, nil
-	case len(e.array.shape) == 0:
-		return col, Invalidf(e.name, "a single value, where a column should be")
 	case len(e.array.shape) == 1:
 		col.dtype, col.cells = e.array.dtype, e.array.cells
 		return col, nil
@@ -158,7 +159,7 @@ func (s *Signature) tensorInput(p *payload) *Error {
 	case f != nil && (f.rows == 0 || len(f.columns) == 0):
 		return Errorf(InvalidInput, "Input DataFrame is empty.")
 	case f != nil && len(f.columns) == 1:
-		p.array, err = in.reshape(&f.columns[0])
+		p.array, err = in.reshape(f, &f.columns[0])
 	case f != nil:
 		if !slices.Equal(in.shape, []int64{-1, int64(len(f.columns))}) {
 			return Errorf(InvalidInput, "%d columns, where the signature takes %s", len(f.columns), shapeText(in.shape))
@@ -200,7 +201,7 @@ func (s *Signature) namedTensors(p *payload) *Error {
 			if err != nil {
 				return err
 			}
-			a, err := in.reshape(c)
+			a, err := in.reshape(p.frame, c)
 			if err != nil {
 				return err
 			}
@@ -222,7 +223,7 @@ func (in *field) check(a *array, path string) *Error {
 	if !fits(in.shape, a.shape) {
 		return Invalidf(path, "Shape of input %s does not match expected shape %s.", tuple(a.shape), tuple(in.shape))
 	}
-	if a.dtype != in.dtype && (in.dtype != String || a.dtype != objectType) {
+	if a.dtype != in.dtype {
 		return Invalidf(path, "dtype of input %s does not match expected dtype %s", a.dtype, in.dtype)
 	}
 	return nil
@@ -253,12 +254,15 @@ func tuple(shape []int64) string {
 
 // reshape makes a tensor of a column, whose cells are single values or flat
 // lists of the values of a row.
-func (in *field) reshape(c *column) (*array, *Error) {
+func (in *field) reshape(f *frame, c *column) (*array, *Error) {
 	if len(in.shape) == 0 || in.shape[0] != -1 || slices.Contains(in.shape[1:], -1) {
 		return nil, Invalidf(c.label(), "the signature's shape %s is none that a column can have: only its first dimension may be variable", tuple(in.shape))
 	}
 	if len(c.cells) == 0 {
 		return nil, Invalidf(c.label(), "there are no rows")
+	}
+	if f.noZero {
+		return nil, Invalidf("dataframe_split.index", "no row is labelled 0, and tensors are looked up by that")
 	}
 	rows := int64(len(c.cells))
 	if first := &c.cells[0]; first.scalar() && first.kind != none {

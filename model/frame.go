@@ -10,6 +10,7 @@ import (
 type frame struct {
 	rows    int
 	columns []column
+	noZero  bool // no row is labelled 0
 }
 
 // column is one column with the type that pandas gave it. Its name is a text,
@@ -150,7 +151,11 @@ func (c *column) castCell(v *value, t DType) error {
 // columns convert to.
 func (f *frame) values() array {
 	n := len(f.columns)
-	a := array{dtype: f.common(), shape: []int64{int64(f.rows), int64(n)}, cells: make([]value, f.rows*n)}
+	t := f.common()
+	if t == String {
+		t = objectType // which is numpy's for pandas' strings
+	}
+	a := array{dtype: t, shape: []int64{int64(f.rows), int64(n)}, cells: make([]value, f.rows*n)}
 	for j := range f.columns {
 		for i, v := range f.columns[j].cells {
 			if classOf(a.dtype) == floatClass && v.kind != number {
@@ -195,6 +200,9 @@ func frameOf(data, columns *value, limit int64) (*frame, *Error) {
 	}
 	if len(data.items) == 0 {
 		return newFrame(names, make([][]value, len(names)), 0), nil
+	}
+	if data.kind == object {
+		return frameOfColumns(data, names, columns != nil)
 	}
 	switch data.items[0].kind {
 	case object:
@@ -259,6 +267,29 @@ func frameOfObjects(data *value, names []value, fixed bool, limit int64) (*frame
 		}
 	}
 	return newFrame(names, cells, len(data.items)), nil
+}
+
+// frameOfColumns is of an object of columns, which have to be lists of one
+// length.
+func frameOfColumns(data *value, names []value, fixed bool) (*frame, *Error) {
+	rows := len(data.items[1].items)
+	for i := 0; i < len(data.items); i += 2 {
+		if c := &data.items[i+1]; c.kind != list || len(c.items) != rows {
+			return nil, Invalidf(data.items[i].text, "not a list of %d cells", rows)
+		}
+		if !fixed {
+			names = append(names, data.items[i])
+		}
+	}
+	cells := make([][]value, len(names))
+	for j := range names {
+		c := data.get(names[j].text)
+		if c == nil || names[j].kind != text {
+			return nil, Invalidf(names[j].toString(), "the column is missing")
+		}
+		cells[j] = slices.Clone(c.items)
+	}
+	return newFrame(names, cells, rows), nil
 }
 
 func hasKey(m map[string]int, k string) bool { _, ok := m[k]; return ok }

@@ -69,6 +69,9 @@ func (v *value) get(name string) *value {
 	return nil
 }
 
+// bom is the mark that some programs put before UTF-8; it is skipped.
+const bom = "\ufeff"
+
 // maxDepth bounds the nesting of a body. Arrays of numpy have at most 64
 // dimensions.
 const maxDepth = 128
@@ -87,6 +90,9 @@ func parseJSON(body []byte, budget int64) (value, *Error) {
 		return value{}, Errorf(InvalidInput, "the body is not UTF-8")
 	}
 	p := parser{scanner: scanner{buf: body}, budget: budget}
+	if bytes.HasPrefix(body, []byte(bom)) {
+		p.pos = len(bom)
+	}
 	p.space()
 	v, err := p.value()
 	if err != nil {

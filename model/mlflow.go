@@ -110,14 +110,14 @@ func (c *Codec) parseSplit(data *value) (payload, *Error) {
 	switch {
 	case cells == nil:
 		return payload{}, Invalidf(path, "data is missing")
-	case cells.kind != list:
+	case cells.kind != list && cells.kind != none && cells.kind != object:
 		return payload{}, Invalidf(path+".data", "%s, where a list of rows should be", cells.describe())
 	case columns != nil && (columns.kind != list || slices.ContainsFunc(columns.items, func(v value) bool { return !v.scalar() })):
 		return payload{}, Invalidf(path+".columns", "not a list of names")
 	}
 	f, err := frameOf(cells, columns, c.limits.MaxElements)
 	if err == nil && index != nil && index.kind != none {
-		err = c.checkIndex(f, index)
+		err = checkIndex(f, index)
 	}
 	if err != nil {
 		err.Field = path + strings.TrimPrefix(err.Field, path)
@@ -126,17 +126,14 @@ func (c *Codec) parseSplit(data *value) (payload, *Error) {
 	return c.castFrame(f, nil)
 }
 
-// checkIndex holds the index against the rows. Nothing else is made of it, but
-// that columns which become tensors have to have a row 0: by that name MLflow
-// looks at one.
-func (c *Codec) checkIndex(f *frame, index *value) *Error {
+// checkIndex holds the index against the rows. All else that is made of it is
+// whether there is a row 0: by that label MLflow looks at a column which is to
+// be a tensor.
+func checkIndex(f *frame, index *value) *Error {
 	if index.kind != list || len(index.items) != f.rows {
 		return Invalidf("dataframe_split.index", "not a list of %d labels", f.rows)
 	}
-	zero := slices.ContainsFunc(index.items, func(v value) bool { return v.kind == integer && v.bits == 0 })
-	if c.columns != nil && c.columns.inputs[0].tensor && !zero {
-		return Invalidf("dataframe_split.index", "no row is called 0, which tensors are looked up by")
-	}
+	f.noZero = !slices.ContainsFunc(index.items, func(v value) bool { return v.kind == integer && v.bits == 0 })
 	return nil
 }
 
@@ -157,6 +154,9 @@ func (c *Codec) parseInputs(data *value, path string) (payload, *Error) {
 	if c.columns == nil {
 		a, err := newArray(data, Invalid, path)
 		return payload{array: &a}, err
+	}
+	if data.kind == none && !c.columns.inputs[0].named {
+		return payload{}, Invalidf(path, "null, where a list or a single value should be")
 	}
 	e, err := c.columns.inputs[0].convert("", data, path)
 	switch {
@@ -223,16 +223,23 @@ func (in *field) convert(name string, v *value, path string) (entry, *Error) {
 }
 
 // parseObjects reads a list of rows as objects. Every cell is converted by
-// itself, and pandas then infers the columns' types anew: so that of 32 bits
-// come out as those of 64, which the signature refuses, as it does there.
+// itself, and pandas then infers the columns' types anew: a column that has gaps
+// is one of 64 bits, which the signature may refuse, as it does there.
 func (c *Codec) parseObjects(data *value, path string) (payload, *Error) {
 	if c.columns == nil || c.columns.inputs[0].tensor || len(data.items) == 0 && !c.columns.inputs[0].named {
 		return payload{}, Invalidf(path, "a list of objects, where the model takes tensors")
 	}
+	for i := range c.columns.inputs {
+		if in := &c.columns.inputs[i]; !in.named && in.typ.colType != colString && in.typ.colType != colBinary {
+			return payload{}, Invalidf(path, "a list of objects, where the signature names no inputs")
+		}
+	}
+	seen := make(map[string]int) // in how many rows
 	for i := range data.items {
 		items := data.items[i].items
 		for k := 0; k < len(items); k += 2 {
 			name, v := items[k].text, &items[k+1]
+			seen[name]++
 			e, err := c.input(name).convert(name, v, fmt.Sprintf("%s[%d].%s", path, i, name))
 			if err != nil {
 				return payload{}, err
@@ -243,7 +250,19 @@ func (c *Codec) parseObjects(data *value, path string) (payload, *Error) {
 		}
 	}
 	f, err := frameOf(data, nil, c.limits.MaxElements)
-	return payload{frame: f}, err
+	if err != nil {
+		return payload{}, err
+	}
+	for i := range f.columns {
+		col := &f.columns[i]
+		in := c.input(col.name.text)
+		if in == nil {
+			col.dtype = objectType // as arrays without dimensions, which is what MLflow makes of the cells
+		} else if in.typ.plain() && seen[in.name] == f.rows && classOf(col.dtype) > boolClass && classOf(col.dtype) == classOf(in.typ.dtype()) {
+			col.dtype = in.typ.dtype() // of the same kind, of 32 bits
+		}
+	}
+	return payload{frame: f}, nil
 }
 
 // parseInstances reads the form "instances", whose objects are turned into

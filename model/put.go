@@ -4,9 +4,8 @@ package model
 // the only conversion is MLflow's own, of float64 to float32.
 func (c *Codec) put(req *Request, i int, a *array, path string) *Error {
 	spec := &c.info.Inputs[i]
-	texts := a.dtype == String || a.dtype == objectType || a.dtype == bytesType
 	switch {
-	case a.dtype == spec.DType, a.dtype == Float64 && spec.DType == Float32, texts && spec.DType == String:
+	case feeds(a.dtype, spec.DType):
 	case a.dtype == Int64 && classOf(spec.DType) == floatClass:
 		return Invalidf(path, "whole numbers (int64), where the model takes %s: write them with a fraction, as in 1.0, or log the model with a signature", spec.DType)
 	default:
@@ -30,6 +29,12 @@ func (c *Codec) put(req *Request, i int, a *array, path string) *Error {
 		t.set(j, &a.cells[j])
 	}
 	return nil
+}
+
+// feeds says whether an array of a type can be the model's input.
+func feeds(t, model DType) bool {
+	texts := t == String || t == objectType || t == bytesType
+	return t == model || t == Float64 && model == Float32 || texts && model == String
 }
 
 func (c *Codec) room(n int64, path string) *Error {

@@ -175,6 +175,9 @@ func (r *rawField) parse() (field, error) {
 			return f, fmt.Errorf("shape %v has a negative dimension", r.Tensor.Shape)
 		}
 	}
+	if r.Tensor.DType == objectType.String() {
+		f.dtype = objectType
+	}
 	f.shape = r.Tensor.Shape
 	return f, nil
 }
