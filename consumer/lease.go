@@ -27,7 +27,8 @@ type lease struct {
 	inFlight  int           // submitted and not given back
 	idle      chan struct{} // closed while nothing is in flight
 	closed    bool          // no more submissions
-	moved     time.Time     // when the watermark last moved, or work began
+	moving    bool          // the watermark has moved since it was last asked for
+	moved     time.Time     // when that was found, or work began
 	failures  int           // submissions in a row that the pool failed
 }
 
@@ -115,7 +116,7 @@ func (l *lease) resolve(offset int64) {
 	before := l.tracker.watermark
 	l.tracker.resolve(offset)
 	if l.tracker.watermark != before {
-		l.moved = time.Now()
+		l.moving = true // the clock is looked at by who asks, not for each record
 	}
 }
 
@@ -175,6 +176,9 @@ func (l *lease) setCommitted(offset int64) {
 func (l *lease) stalled(now time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.moving {
+		l.moving, l.moved = false, now
+	}
 	if l.inFlight == 0 {
 		return 0
 	}

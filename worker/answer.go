@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"time"
 
 	"github.com/millrace/millrace/internal/wire"
 	"github.com/millrace/millrace/model"
@@ -10,7 +9,7 @@ import (
 
 // reply answers with a prediction.
 func (e *executor) reply(ctx context.Context, t task, outputs []model.Tensor) {
-	if err := expired(t.item, time.Now()); err != nil {
+	if err := expired(t.item); err != nil {
 		e.refuse(ctx, t, err)
 		return
 	}
@@ -60,6 +59,6 @@ func (e *executor) send(ctx context.Context, t task, a wire.Answer) {
 		a.ModelName, a.ModelVersion = e.snap.Name, e.snap.Version
 	}
 	e.answer = append(e.answer, a) // capacity is the batch's: pointers stay
-	t.answer, t.series = &e.answer[len(e.answer)-1], e.series
+	t.answer, t.answered, t.series = &e.answer[len(e.answer)-1], e.answered, e.series
 	e.finish(ctx, t.item, nil)
 }

@@ -54,8 +54,11 @@ type executor struct {
 	values []byte        // the batch's values; handed on, so never reused
 	answer []wire.Answer // likewise
 	series *series
-	snap   *model.Snapshot // nil when none was reached
-	size   int             // of the last batch's values: a good guess for the next
+	// When the answers at hand came to be: once a call, for a look at the
+	// clock costs as much as the smallest model's row.
+	answered time.Time
+	snap     *model.Snapshot // nil when none was reached
+	size     int             // of the last batch's values: a good guess for the next
 }
 
 func newExecutor(p *Pool) *executor { return &executor{Pool: p} }
@@ -108,7 +111,7 @@ func (e *executor) release(s *model.Snapshot) {
 func (e *executor) decode(ctx context.Context, failed error) {
 	clear(e.tasks)
 	e.tasks = e.tasks[:0]
-	now := time.Now()
+	e.answered = time.Now()
 	for i, it := range e.batch {
 		if i == len(e.reqs) {
 			e.reqs = append(e.reqs, new(model.Request))
@@ -118,7 +121,7 @@ func (e *executor) decode(ctx context.Context, failed error) {
 			e.finish(ctx, it, context.Cause(it.seq.lease)) //nolint:contextcheck // The cause is the lease's own.
 			continue
 		}
-		err := e.admit(it, now)
+		err := e.admit(it)
 		if err == nil && failed != nil {
 			err = failed
 		}
@@ -137,22 +140,23 @@ func (e *executor) decode(ctx context.Context, failed error) {
 }
 
 // admit checks what needs no model.
-func (e *executor) admit(it *item, now time.Time) error {
+func (e *executor) admit(it *item) error {
 	switch {
 	case it.rec.Value == nil:
 		return model.Errorf(model.InvalidInput, "the record has no value")
 	case len(it.rec.Value) > e.cfg.MaxRequestBytes:
 		return model.Errorf(model.TooLarge, "the request has %d bytes, more than %d", len(it.rec.Value), e.cfg.MaxRequestBytes)
 	}
-	return expired(it, now)
+	return expired(it)
 }
 
-func expired(it *item, now time.Time) error {
+// expired looks at the clock for requests with a deadline only.
+func expired(it *item) error {
 	deadline, ok, err := wire.Expiry(it.rec)
 	if err != nil {
 		return model.Invalidf(wire.ExpiryTime, "not an RFC 3339 time")
 	}
-	if ok && !now.Before(deadline) {
+	if ok && !time.Now().Before(deadline) {
 		return model.Errorf(model.DeadlineExceeded, "the request expired at %s", deadline.Format(time.RFC3339Nano))
 	}
 	return nil
@@ -187,6 +191,7 @@ func (e *executor) predict(ctx context.Context, tasks []task) {
 		return
 	}
 	outputs, err := e.call(ctx, tasks)
+	e.answered = time.Now()
 	var cut [][]model.Tensor
 	if err == nil {
 		if cut, err = e.join.Cut(outputs); err != nil {

@@ -64,9 +64,9 @@ type item struct {
 	model  string
 	queued time.Time
 
-	answer    *wire.Answer
-	series    *series
-	published time.Time
+	answer   *wire.Answer
+	answered time.Time
+	series   *series
 
 	finished bool  // guarded by seq.mu
 	err      error // guarded by seq.mu: given back

@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"sync"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -121,7 +120,6 @@ func (p *Pool) resolve(ctx context.Context, it *item, err error) {
 		it.done(it.rec, err)
 		return
 	}
-	it.published = time.Now()
 	p.deps.Publisher.Publish(ctx, it.answer, func(status string, err error) {
 		if err == nil {
 			p.observe(it, status)

@@ -29,7 +29,7 @@ func newSeries(m *metrics.Worker, name, version string) *series {
 func (p *Pool) observe(it *item, status string) {
 	a, now := it.answer, time.Now()
 	it.series.latency.Observe(max(now.Sub(it.rec.Timestamp).Seconds(), 0))
-	it.series.publish.Observe(now.Sub(it.published).Seconds())
+	it.series.publish.Observe(now.Sub(it.answered).Seconds())
 	if status == string(model.OK) {
 		it.series.requests.Inc()
 		return
