@@ -1,8 +1,8 @@
 package mlflow_test
 
 import (
-	"bytes"
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"io"
 	"net/http"
