@@ -1,6 +1,9 @@
 package model
 
-import "strconv"
+import (
+	"strconv"
+	"unsafe"
+)
 
 // Request is one decoded request. It is reused: Decode resets it and keeps its
 // memory, so Inputs are valid until the next Decode into it. Of the zero
@@ -18,8 +21,9 @@ type Request struct {
 	texts  [][]string // behind Inputs' strings
 	shapes [][]int64  // behind Inputs' shapes
 	keys   [][]byte   // the scanner's: names of columns, in the body
-	order  []int      // the scanner's: where columns go
-	flags  []bool     // the scanner's
+	cells  []cell     // the scanner's: where columns go
+	order  []int      // the scanner's: which columns came
+	flags  []bool     // the scanner's: whether a number of an input had a fraction
 }
 
 // dialect is the protocol that a request came in.
@@ -42,6 +46,9 @@ func (r *Request) reset(n int) {
 		r.mem, r.texts, r.shapes = make([][]uint64, n), make([][]string, n), make([][]int64, n)
 	}
 	r.Inputs = r.Inputs[:n]
+	for i := range r.Inputs {
+		r.Inputs[i].DType = Invalid // not there yet
+	}
 }
 
 // tensor makes Inputs[i] one of n elements, whose contents are arbitrary and
@@ -65,13 +72,25 @@ func (r *Request) tensor(i int, spec *Spec, n int) *Tensor {
 }
 
 // data returns size bytes behind Inputs[i], never nil.
-func (r *Request) data(i, size int) []byte {
-	if words := max(1, (size+7)/8); cap(r.mem[i]) < words {
-		grown := make([]uint64, max(words, 2*cap(r.mem[i])))
+func (r *Request) data(i, size int) []byte { return BytesOf(r.words(i, size))[:size] }
+
+// words returns all memory behind Inputs[i], size bytes at least. What was in
+// it stays.
+func (r *Request) words(i, size int) []uint64 {
+	if words := max(1, (size+7)/8); len(r.mem[i]) < words {
+		grown := make([]uint64, max(words, 2*len(r.mem[i])))
 		copy(grown, r.mem[i])
 		r.mem[i] = grown
 	}
-	return BytesOf(r.mem[i][:cap(r.mem[i])])[:size]
+	return r.mem[i]
+}
+
+// viewWords returns words as elements of another type.
+func viewWords[T Element](words []uint64) []T { return View[T](&Tensor{Data: BytesOf(words)}) }
+
+func sizeOf[T Element]() int {
+	var zero T
+	return int(unsafe.Sizeof(zero))
 }
 
 // finish counts the rows and holds them against the limit.

@@ -1,0 +1,315 @@
+package model
+
+import (
+	"bytes"
+	"unicode/utf8"
+)
+
+// columns says how the cells of a data frame go straight into the inputs.
+type columns struct {
+	infer  bool   // there is no signature: the columns are those of the request
+	single bool   // the model has one input, whose rows are those of the frame
+	cells  []cell // of the signature's columns
+}
+
+// cell is where the cells of one column go.
+type cell struct {
+	name  string
+	input int   // -1: nowhere
+	at    int   // in a row of the input
+	dtype DType // of the signature's column; Invalid when it is inferred
+	skip  bool  // it is none of the signature's
+}
+
+// newColumns returns nil when there are columns that are not of numbers, or
+// whose numbers the model does not take.
+func newColumns(c *Codec, tensors []form) *columns {
+	inputs := c.info.Inputs
+	p := &columns{infer: c.columns == nil, single: len(inputs) == 1}
+	if p.infer {
+		for _, form := range tensors {
+			if form == noForm {
+				return nil
+			}
+		}
+		return p
+	}
+	if c.columns.inputs[0].tensor || !c.columns.inputs[0].named {
+		return nil
+	}
+	common := c.columns.inputs[0].typ.dtype()
+	for i := range c.columns.inputs {
+		in := &c.columns.inputs[i]
+		to := cell{name: in.name, at: i, dtype: in.typ.dtype()}
+		if class := classOf(to.dtype); class != signedClass && class != floatClass {
+			return nil
+		}
+		common = promote(common, to.dtype)
+		if !p.single {
+			to.input, to.at = c.inputNamed([]byte(in.name)), 0
+			if to.input >= 0 && formOf(to.dtype, inputs[to.input].DType) == noForm {
+				return nil
+			}
+		}
+		p.cells = append(p.cells, to)
+	}
+	if p.single && formOf(common, inputs[0].DType) == noForm {
+		return nil
+	}
+	return p
+}
+
+// width is how many elements a row of an input has.
+func (p *columns) width(r *Request) int {
+	switch {
+	case !p.single:
+		return 1
+	case p.infer:
+		return len(r.cells)
+	default:
+		return len(p.cells)
+	}
+}
+
+// cell reads a number into its place.
+func (f *fastBody) cell(to *cell, row, width int) bool {
+	model := Float64
+	if to.input >= 0 {
+		model = f.codec.info.Inputs[to.input].DType
+	}
+	if classOf(to.dtype) == signedClass || to.dtype == Invalid && model == Int64 {
+		x, ok := f.whole()
+		if v := intValue(x); !ok || to.dtype != Invalid && !holds(to.dtype, &v) {
+			return false
+		}
+		switch {
+		case to.input < 0:
+			return true
+		case classOf(model) == floatClass:
+			return f.storeFloat(to.input, model, row*width+to.at, float64(x))
+		default:
+			return f.storeWhole(to.input, model, row*width+to.at, x)
+		}
+	}
+	x, whole, ok := f.float()
+	if !ok {
+		return false
+	}
+	if to.dtype == Float32 {
+		const exact = 1 << 53
+		if whole && (x > exact || x < -exact) {
+			return false // an int64 that is rounded to float32 at once, unless its neighbours have fractions
+		}
+		x = float64(float32(x))
+	}
+	if to.input < 0 {
+		return true
+	}
+	if !whole {
+		f.req.flags[to.input] = true
+	}
+	return f.storeFloat(to.input, model, row*width+to.at, x)
+}
+
+func (f *fastBody) storeFloat(i int, d DType, n int, x float64) bool {
+	if d == Float32 {
+		return store(elements[float32](f, i, n+1), n, float32(x))
+	}
+	return store(elements[float64](f, i, n+1), n, x)
+}
+
+// begin makes ready for the rows of a frame.
+func (f *fastBody) begin() (*columns, bool) {
+	p := f.codec.fast.frame
+	if p == nil {
+		return nil, false
+	}
+	f.req.records = true
+	f.req.keys, f.req.cells, f.req.flags = f.req.keys[:0], f.req.cells[:0], f.req.flags[:0]
+	for range f.req.Inputs {
+		f.req.flags = append(f.req.flags, false)
+	}
+	return p, true
+}
+
+// end makes the inputs of rows of the frame.
+func (f *fastBody) end(p *columns, rows, width int) bool {
+	for i := range f.req.Inputs {
+		spec := &f.codec.info.Inputs[i]
+		float := classOf(spec.DType) == floatClass
+		if rows == 0 || p.infer && float && !f.req.flags[i] {
+			return false // or whole numbers alone, which make int64
+		}
+		n := rows
+		if p.single {
+			n *= width
+		}
+		t := f.req.tensor(i, spec, n)
+		t.Shape = append(t.Shape, int64(rows))
+		if p.single {
+			t.Shape = append(t.Shape, int64(width))
+		}
+		if spec.Shape != nil && !fits(spec.Shape, t.Shape) {
+			return false
+		}
+	}
+	return true
+}
+
+// skip passes a value that nothing is made of, when it is a single one.
+func (f *fastBody) skip() bool {
+	switch {
+	case f.at('"'):
+		s, ok := f.plain()
+		return ok && ascii(s)
+	case f.at('t'):
+		return f.skipWord("true")
+	case f.at('f'):
+		return f.skipWord("false")
+	case f.at('n'):
+		return f.skipWord("null")
+	default:
+		_, ok := f.skipNumber()
+		return ok
+	}
+}
+
+func (f *fastBody) skipWord(w string) bool {
+	if !bytes.HasPrefix(f.buf[f.pos:], []byte(w)) {
+		return false
+	}
+	f.pos += len(w)
+	return true
+}
+
+// records reads a list of rows as objects. Every row has to have all columns,
+// and without a signature those of the first row in its order.
+func (f *fastBody) records() bool {
+	p, ok := f.begin()
+	if !ok || !f.listOf('{') {
+		return false
+	}
+	f.open('[')
+	f.space()
+	for row := 0; ; row++ {
+		if !f.open('{') {
+			return false
+		}
+		f.space()
+		if p.infer {
+			ok = f.inferredRow(p, row)
+		} else {
+			ok = f.record(p, row)
+		}
+		if !ok {
+			return false
+		}
+		more, ok := f.more(']')
+		if !ok {
+			return false
+		}
+		if !more {
+			return f.end(p, row+1, p.width(f.req))
+		}
+		if !f.at('{') {
+			return false
+		}
+	}
+}
+
+// record reads a row by the signature's names, in any order.
+func (f *fastBody) record(p *columns, row int) bool {
+	if row == 0 {
+		f.req.order = f.req.order[:0]
+		for range p.cells {
+			f.req.order = append(f.req.order, -1) // the row in which a column came last
+		}
+	}
+	next, seen := 0, 0
+	for {
+		name, ok := f.key()
+		if !ok {
+			return false
+		}
+		switch j := p.find(name, next); {
+		case j >= 0:
+			if f.req.order[j] == row || !f.cell(&p.cells[j], row, p.width(f.req)) {
+				return false
+			}
+			f.req.order[j] = row
+			next, seen = j+1, seen+1
+		case f.strict || !ascii(name) || !f.skip():
+			return false
+		}
+		more, ok := f.more('}')
+		if !ok || !more {
+			return ok && seen == len(p.cells)
+		}
+	}
+}
+
+// find returns the column of a name, -1 when there is none. It looks first
+// where rows that keep the signature's order have it.
+func (p *columns) find(name []byte, next int) int {
+	if next < len(p.cells) && p.cells[next].name == string(name) {
+		return next
+	}
+	for j := range p.cells {
+		if p.cells[j].name == string(name) {
+			return j
+		}
+	}
+	return -1
+}
+
+// inferredRow reads a row when there is no signature.
+func (f *fastBody) inferredRow(p *columns, row int) bool {
+	for j := 0; ; j++ {
+		name, ok := f.key()
+		if !ok {
+			return false
+		}
+		switch {
+		case row == 0:
+			ok = f.addColumn(p, name)
+		case j >= len(f.req.keys):
+			return false
+		default:
+			ok = bytes.Equal(f.req.keys[j], name)
+		}
+		if !ok || !f.inferredCell(j, row) {
+			return false
+		}
+		more, ok := f.more('}')
+		if !ok || !more {
+			return ok && j+1 == len(f.req.keys)
+		}
+	}
+}
+
+func (f *fastBody) inferredCell(j, row int) bool {
+	to := &f.req.cells[j]
+	if to.input < 0 {
+		return f.skip()
+	}
+	return f.cell(to, row, f.codec.fast.frame.width(f.req)) // in row 0 the width grows, and matters not
+}
+
+// addColumn notes a column of the request that the model may take.
+func (f *fastBody) addColumn(p *columns, name []byte) bool {
+	const most = 256 // for which looking at all others is still little
+	if len(f.req.keys) == most || !utf8.Valid(name) {
+		return false
+	}
+	for _, k := range f.req.keys {
+		if bytes.Equal(k, name) {
+			return false
+		}
+	}
+	to := cell{at: len(f.req.keys)}
+	if !p.single {
+		to.input, to.at = f.codec.inputNamed(name), 0
+	}
+	f.req.keys, f.req.cells = append(f.req.keys, name), append(f.req.cells, to)
+	return true
+}
