@@ -136,6 +136,11 @@ func (c *Codec) decode(req *Request, m mediaType, body []byte) *Error {
 	if c.decodeFast(req, m, body) {
 		return nil
 	}
+	return c.decodeJSON(req, m, body)
+}
+
+// decodeJSON takes everything that decodeFast does not know.
+func (c *Codec) decodeJSON(req *Request, m mediaType, body []byte) *Error {
 	req.reset(len(c.info.Inputs))
 	if req.dialect = m.dialect; !m.told && bytes.Contains(body, []byte(`"datatype"`)) {
 		req.dialect = v2Dialect // should it prove not to be JSON

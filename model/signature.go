@@ -1,6 +1,7 @@
 package model
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -214,11 +215,11 @@ func parseParams(text string) ([]param, error) {
 		case r.Shape != nil && (len(r.Shape) != 1 || r.Shape[0] != -1):
 			return nil, fmt.Errorf("%q: shape %v, where [-1] or none should be", *r.Name, r.Shape)
 		}
-		preset := string(r.Default)
-		if preset == "" {
-			preset = "null"
+		var preset bytes.Buffer
+		if err := json.Compact(&preset, r.Default); err != nil { // also when there is none
+			return nil, fmt.Errorf("%q: no default", *r.Name)
 		}
-		params = append(params, param{*r.Name, t, r.Shape != nil, preset})
+		params = append(params, param{*r.Name, t, r.Shape != nil, preset.String()})
 	}
 	return params, nil
 }
