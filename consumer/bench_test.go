@@ -32,7 +32,7 @@ func BenchmarkIntake(b *testing.B) {
 		}
 		submit := l.register(recs, next)
 		require.Equal(b, chunk, budget.take(ctx, ctx, submit))
-		l.begin(chunk)
+		l.begin(chunk, 0)
 		for _, half := range [][]*kgo.Record{submit[chunk/2:], submit[:chunk/2]} {
 			for _, r := range half {
 				l.finish(r.Offset, true)

@@ -131,12 +131,25 @@ func rebalancing(err error) bool {
 	return false
 }
 
-// watch looks for a lease whose work in flight has stopped.
+// progress is when the number of answered records was last found changed.
+type progress struct {
+	answered int64
+	at       time.Time
+}
+
+// watch looks for a lease whose work in flight has stopped. That its watermark
+// stands still is not enough: with a slow model its records may wait in the
+// pool for those of other partitions. Their turn has come when as many were
+// answered as can be in flight, and it never does when none is answered.
 func (c *Consumer) watch() bool {
-	now := time.Now()
+	now, answered := time.Now(), c.answered.Load()
+	if answered != c.progress.answered {
+		c.progress = progress{answered, now}
+	}
 	for _, l := range c.held() {
-		still := l.stalled(now)
-		if still <= c.cfg.WatchdogTimeout {
+		still, others := l.stalled(now, answered)
+		waits := now.Sub(c.progress.at) <= c.cfg.WatchdogTimeout && others <= int64(c.cfg.MaxRecords)
+		if still <= c.cfg.WatchdogTimeout || waits {
 			continue
 		}
 		l.mu.Lock()

@@ -71,6 +71,7 @@ type Consumer struct {
 	joined    atomic.Bool // the group has given this member its assignment
 	reachable atomic.Bool // the broker answered the last question
 	stopping  atomic.Bool
+	answered  atomic.Int64 // records, since the start
 	stalled   atomic.Bool
 
 	mu     sync.Mutex // guards what follows
@@ -78,6 +79,7 @@ type Consumer struct {
 	epoch  uint64
 	work   context.Context //nolint:containedctx // Parent of the leases' contexts: it outlives the intake's, and callbacks of the client need it.
 
+	progress   progress             // of the commit loop alone
 	fetchErrs  map[partition]string // of the poll loop alone
 	commitErrs string               // under commits
 }

@@ -29,6 +29,7 @@ type lease struct {
 	closed    bool          // no more submissions
 	moving    bool          // the watermark has moved since it was last asked for
 	moved     time.Time     // when that was found, or work began
+	since     int64         // the consumer's count of answers then
 	failures  int           // submissions in a row that the pool failed
 }
 
@@ -81,9 +82,10 @@ func (l *lease) register(recs []*kgo.Record, stable int64) []*kgo.Record {
 	return requests
 }
 
-// begin counts records that are about to be submitted. It returns false when
-// the lease has been closed meanwhile.
-func (l *lease) begin(n int) bool {
+// begin counts records that are about to be submitted, when the consumer's
+// records answered so far are answered. It returns false when the lease has
+// been closed meanwhile.
+func (l *lease) begin(n int, answered int64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -91,7 +93,7 @@ func (l *lease) begin(n int) bool {
 	}
 	if l.inFlight == 0 {
 		l.idle = make(chan struct{})
-		l.moved = time.Now()
+		l.moved, l.since = time.Now(), answered
 	}
 	l.inFlight += n
 	return true
@@ -172,15 +174,16 @@ func (l *lease) setCommitted(offset int64) {
 }
 
 // stalled says for how long records have been in flight without the watermark
-// moving; silence is no stall.
-func (l *lease) stalled(now time.Time) time.Duration {
+// moving, and how many of the consumer's records were answered meanwhile;
+// silence is no stall.
+func (l *lease) stalled(now time.Time, answered int64) (still time.Duration, others int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.moving {
-		l.moving, l.moved = false, now
+		l.moving, l.moved, l.since = false, now, answered
 	}
 	if l.inFlight == 0 {
-		return 0
+		return 0, 0
 	}
-	return now.Sub(l.moved)
+	return now.Sub(l.moved), answered - l.since
 }

@@ -74,7 +74,7 @@ func (c *Consumer) submit(ctx context.Context, in intake) {
 		}
 		part := in.recs[:n:n]
 		in.recs = in.recs[n:]
-		if !in.lease.begin(n) {
+		if !in.lease.begin(n, c.answered.Load()) {
 			for _, r := range part {
 				c.budget.release(r)
 			}
@@ -94,6 +94,9 @@ func (c *Consumer) done(l *lease, r *kgo.Record, err error) {
 	if err != nil && l.ctx.Err() == nil {
 		c.retry <- failed{lease: l, rec: r, err: err}
 		return
+	}
+	if err == nil {
+		c.answered.Add(1)
 	}
 	l.finish(r.Offset, err == nil)
 	c.budget.release(r)
