@@ -41,7 +41,7 @@ func startUp(t *testing.T, env []string, args ...string) *system {
 	p := start(t, env, append([]string{"up"}, args...)...)
 	p.find(t, "Ctrl-C drains and ends")
 	s := &system{
-		process: p, web: p.find(t, `gateway +(http://\S+)`), worker: p.find(t, `worker +(http://\S+)`), broker: p.find(t, `kafka +(\S+)`),
+		process: p, web: p.find(t, `(?m)^  gateway +(http://\S+)`), worker: p.find(t, `(?m)^  worker +(http://\S+)`), broker: p.find(t, `(?m)^  kafka +(\S+)`),
 	}
 	s.kafka = client(t, s.broker)
 	return s

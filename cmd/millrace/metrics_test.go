@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/millrace/millrace/internal/wire"
+	"github.com/millrace/millrace/metrics"
+	"github.com/millrace/millrace/model/onnx/onnxtest"
+)
+
+const replies = "inference.replies"
+
+// declared lists the series that package metrics names.
+func declared() []string {
+	var c names
+	metrics.NewConsumer(&c)
+	metrics.NewWorker(&c)
+	metrics.NewProducer(&c)
+	metrics.NewModels(&c)
+	metrics.NewGateway(&c)
+	slices.Sort(c.list)
+	return c.list
+}
+
+// names is a Registerer that keeps the names of what is registered.
+type names struct {
+	prometheus.Registerer
+	list []string
+}
+
+func (n *names) MustRegister(all ...prometheus.Collector) {
+	for _, c := range all {
+		descs := make(chan *prometheus.Desc, 1)
+		c.Describe(descs)
+		n.list = append(n.list, regexp.MustCompile(`fqName: "([^"]*)"`).FindStringSubmatch((<-descs).String())[1])
+	}
+}
+
+// Renaming a series breaks who queries it: the list is changed by hand.
+func TestNamesOfSeries(t *testing.T) {
+	golden, err := os.ReadFile(filepath.Join("testdata", "series.txt"))
+	require.NoError(t, err)
+	require.Equal(t, strings.Fields(string(golden)), declared())
+}
+
+// moved notes which series were ever seen with a value other than 0.
+type moved map[string]bool
+
+// scrape looks at a process's series.
+func (m moved) scrape(t *testing.T, url string) string {
+	t.Helper()
+	text := get(t, url+"/metrics").body
+	for line := range strings.Lines(text) {
+		name, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		if labels := strings.IndexByte(name, '{'); labels >= 0 { // whose values may hold spaces
+			name, rest = name[:labels], line[strings.LastIndexByte(line, '}')+1:]
+		}
+		if value, err := strconv.ParseFloat(strings.TrimSpace(rest), 64); err == nil && value != 0 {
+			m[strings.TrimSuffix(name, "_count")] = true
+		}
+	}
+	return text
+}
+
+// until scrapes until all of the series have moved.
+func (m moved) until(t *testing.T, url string, series ...string) {
+	t.Helper()
+	eventually(t, func() bool {
+		m.scrape(t, url)
+		return !slices.ContainsFunc(series, func(name string) bool { return !m[name] })
+	}, "%v move", series)
+}
+
+// unmoved says why a series does not move here.
+func unmoved() map[string]string {
+	return map[string]string{
+		"millrace_predict_retries_total": "no runtime of this binary fails in a way that may pass; package worker holds it with one that does",
+	}
+}
+
+// TestEverySeriesMoves drives a worker and a gateway through all that can
+// happen to them and watches their series over HTTP.
+func TestEverySeriesMoves(t *testing.T) {
+	c := newKafka(t, freePort(t))
+	createAll(t, c, 2)
+	broker := c.ListenAddrs()[0]
+	folder := t.TempDir()
+	picky := onnxtest.Folder{Model: onnxtest.Picky(), Inputs: `[{"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 1]}}]`}
+	picky.WriteTo(t, folder)
+	worker := start(t, home(t, "MILLRACE_MODEL="+folder, "MILLRACE_MODEL_POLL=100ms", "MILLRACE_LAG_INTERVAL=100ms", "MILLRACE_COMMIT_INTERVAL=50ms",
+		"MILLRACE_EXECUTORS=1", "MILLRACE_BATCH_DELAY=200ms", "MILLRACE_PRODUCER_MAX_BUFFERED=1", "MILLRACE_PRODUCER_RETRY_BACKOFF=50ms"),
+		"worker", "--brokers", broker)
+	gateway := start(t, home(t, "MILLRACE_GATEWAY_MAX_WAITING=1", "MILLRACE_GROUP_LAG_INTERVAL=1s"), "gateway", "--brokers", broker)
+	w, g := worker.probes(t), gateway.gateway(t)
+	ready(t, w)
+	ready(t, g)
+	seen := moved{}
+
+	// One of a batch is at fault.
+	produce(t, c, requests, `{"inputs": [[1]]}`, `{"inputs": [[100]]}`, `{"inputs": [[2]]}`, `{"inputs": [[3]]}`)
+	seen.until(t, w, "millrace_batch_splits_total", "inference_errors_total", "millrace_dead_letters_total")
+	// An ordinary request.
+	require.Equal(t, http.StatusOK, send(t.Context(), http.MethodPost, g+"/predict", `{"inputs": [[4]]}`).code)
+	// The broker takes no answers: all that waits is seen to wait.
+	held := c.Fault(
+		kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: results, Err: kerr.NotLeaderForPartition, Count: -1},
+		kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: replies, Err: kerr.NotLeaderForPartition, Count: -1},
+	)
+	impatient, leave := context.WithCancel(t.Context())
+	gone := make(chan reply, 1)
+	go func() { gone <- send(impatient, http.MethodPost, g+"/predict", `{"inputs": [[5]]}`) }()
+	seen.until(t, g, "millrace_gateway_waiting_requests")
+	require.Equal(t, http.StatusServiceUnavailable, send(t.Context(), http.MethodPost, g+"/predict", `{"inputs": [[6]]}`).code)
+	leave()
+	<-gone
+	seen.until(t, g, "millrace_gateway_refused_requests_total", "millrace_gateway_client_gone_total")
+	for range 2 {
+		produce(t, c, requests, slices.Repeat([]string{`{"inputs": [[7]]}`}, 10)...)
+		seen.until(t, w, "millrace_running_records")
+	}
+	seen.until(t, w, "millrace_queued_records", "millrace_in_flight_records", "millrace_in_flight_bytes", "millrace_publish_pending_records",
+		"millrace_partition_lag_records", "millrace_partition_lag_seconds", "millrace_oldest_record_age_seconds", "inference_queue_len")
+	seen.until(t, g, "millrace_group_lag_records")
+	held.Remove()
+	seen.until(t, g, "millrace_gateway_orphan_replies_total")
+	// The broker refuses for a while.
+	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: results, Err: kerr.PolicyViolation})
+	produce(t, c, requests, `{"inputs": [[8]]}`)
+	seen.until(t, w, "millrace_publish_errors_total")
+	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: requests, Err: kerr.TopicAuthorizationFailed, Count: 2})
+	produce(t, c, requests, `{"inputs": [[9]]}`) // ends the fetch that waits
+	seen.until(t, w, "millrace_fetch_errors_total")
+	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Group: "millrace", Err: kerr.GroupAuthorizationFailed, Count: 2})
+	seen.until(t, g, "millrace_group_lag_errors_total")
+	// A new version of the model comes.
+	picky.Files = map[string][]byte{"README.md": []byte("second")}
+	picky.WriteTo(t, folder)
+	seen.until(t, w, "millrace_model_swaps_total")
+
+	lintSeries(t, seen.scrape(t, w)+seen.scrape(t, g))
+	require.Zero(t, gateway.stop(t), gateway.err.String())
+	require.Zero(t, worker.stop(t), worker.err.String())
+	seen.stall(t, c)
+
+	for _, name := range declared() {
+		if why, ok := unmoved()[name]; ok {
+			require.False(t, seen[name], "%s does move: %s", name, why)
+			continue
+		}
+		require.True(t, seen[name], "%s is declared and was never moved", name)
+	}
+	for _, name := range []string{"go_goroutines", "process_start_time_seconds", "go_build_info"} {
+		require.True(t, seen[name], name)
+	}
+}
+
+// stall lets a worker's watchdog trip.
+func (m moved) stall(t *testing.T, c *kfake.Cluster) {
+	t.Helper()
+	p := start(t, home(t, "MILLRACE_GROUP=stalling", "MILLRACE_WATCHDOG_TIMEOUT=200ms", "MILLRACE_COMMIT_INTERVAL=50ms", "MILLRACE_REVOKE_DRAIN_TIMEOUT=1s",
+		"MILLRACE_PRODUCER_CLOSE_TIMEOUT=100ms"), "worker", "--model", bundledRef, "--brokers", c.ListenAddrs()[0])
+	hold(c, results)
+	m.until(t, p.probes(t), "millrace_watchdog_trips_total")
+	require.Equal(t, exitFailed, p.wait(t))
+}
+
+// lintSeries holds the series to Prometheus's conventions, save for the names
+// that existing queries stand on.
+func lintSeries(t *testing.T, text string) {
+	t.Helper()
+	begin := strings.LastIndex(text, "# HELP go_build_info") // the second scrape repeats what is the process's own
+	own := strings.Join(slices.DeleteFunc(strings.SplitAfter(text[begin:], "\n"), func(line string) bool {
+		return !strings.Contains(line, "millrace_") && !strings.Contains(line, "inference_")
+	}), "")
+	problems, err := promlint.New(strings.NewReader(text[:begin] + own)).Lint()
+	require.NoError(t, err)
+	var got []string
+	for _, p := range problems {
+		got = append(got, fmt.Sprintf("%s: %s", p.Metric, p.Text))
+	}
+	require.Empty(t, got)
+}
+
+// produce writes requests to one partition, in one batch.
+func produce(t *testing.T, c *kfake.Cluster, topic string, values ...string) {
+	t.Helper()
+	cl := client(t, c.ListenAddrs()[0], kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(20*time.Millisecond))
+	var recs []*kgo.Record
+	for _, v := range values {
+		recs = append(recs, &kgo.Record{Topic: topic, Value: []byte(v), Headers: []kgo.RecordHeader{{Key: wire.ContentType, Value: []byte("application/json")}}})
+	}
+	require.NoError(t, cl.ProduceSync(t.Context(), recs...).FirstErr())
+}
