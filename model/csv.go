@@ -262,8 +262,8 @@ func (c *column) lossless(t DType) *Error {
 		if err := v.cast(t); err != nil {
 			return Invalidf(c.label(), "row %d: %w", i, err)
 		}
-		before, _ := c.cells[i].toFloat() //nolint:errcheck // numbers and booleans are floats
-		after, _ := v.toFloat()           //nolint:errcheck // likewise
+		before, _ := c.cells[i].toFloat() // numbers and booleans are floats
+		after, _ := v.toFloat()
 		if classOf(t) != floatClass && before != after {
 			return Invalidf(c.label(), "row %d: %s is no %s", i, c.cells[i].toString(), t)
 		}

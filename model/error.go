@@ -33,7 +33,7 @@ func Codes() []Code {
 
 // Retryable says whether the same request may succeed when it is sent again.
 func (c Code) Retryable() bool {
-	switch c {
+	switch c { //nolint:exhaustive // the others are final
 	case DeadlineExceeded, Overloaded, Unavailable, Internal:
 		return true
 	default:

@@ -64,7 +64,7 @@ func (s *Signature) exampleRow() []byte {
 }
 
 func (t *nestedType) appendExample(dst []byte) []byte {
-	switch t.colType {
+	switch t.colType { //nolint:exhaustive // the others are alike
 	case colDatetime:
 		return append(dst, `"2026-01-31T12:00:00"`...)
 	case colBinary:
@@ -136,7 +136,7 @@ func appendExample(dst []byte, t DType, shape []int64, sep string) []byte {
 		}
 		return append(dst, ']')
 	}
-	switch classOf(t) {
+	switch classOf(t) { //nolint:exhaustive // the others are alike
 	case floatClass:
 		return append(dst, "0.5"...)
 	case boolClass:

@@ -119,7 +119,7 @@ func (s *scanner) plain() ([]byte, bool) {
 	}
 	from := s.pos + 1
 	plain, ok := s.skipString()
-	return s.buf[from : max(from, s.pos-1)], plain && ok
+	return s.buf[from:max(from, s.pos-1)], plain && ok
 }
 
 // key reads a member's name, and goes to its value.

@@ -124,7 +124,7 @@ func (f *fastBody) tensor(i int) bool {
 // nest reads the elements of nested lists, and their number in each dimension.
 // Empty lists are not taken.
 func (f *fastBody) nest(i int, want form, dims *[fastDims]int64) (n, depth int, ok bool) {
-	if want == noForm {
+	if want == noForm || !f.at('[') {
 		return 0, 0, false
 	}
 	var seen [fastDims + 1]int64 // items so far of the open list at each depth

@@ -34,7 +34,7 @@ func roundShift(x uint64, n uint) uint64 {
 // halfFloat is the number that a float16's bits stand for.
 func halfFloat(h uint16) float64 {
 	exp, frac := int(h>>10&0x1f), float64(h&0x3ff)
-	f := 0.0
+	var f float64
 	switch exp {
 	case 0:
 		f = math.Ldexp(frac, -24)

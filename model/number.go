@@ -161,7 +161,7 @@ func quotient(m, d uint64) float64 {
 // parseFloat is the standard library's, of a text that is a number without its
 // sign. What is too large is infinity, as for Python.
 func parseFloat(text []byte) float64 {
-	f, _ := strconv.ParseFloat(unsafe.String(unsafe.SliceData(text), len(text)), 64) //nolint:errcheck,gosec // only the range can be wrong; the string does not outlive the call
+	f, _ := strconv.ParseFloat(unsafe.String(unsafe.SliceData(text), len(text)), 64) //nolint:gosec // the string does not outlive the call; only the range can be wrong
 	return f
 }
 

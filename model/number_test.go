@@ -87,7 +87,7 @@ func FuzzFloat(f *testing.F) {
 	f.Add("123456789012345678e-19")
 	f.Add("-0.1e-7")
 	f.Fuzz(func(t *testing.T, text string) {
-		if json.Valid([]byte(text)) && text != "" && (text[0] == '-' || text[0]-'0' <= 9) {
+		if json.Valid([]byte(text)) && (text[0] == '-' || text[0]-'0' <= 9) && text[len(text)-1] > ' ' {
 			sameFloat(t, text)
 		}
 	})
@@ -137,7 +137,7 @@ func (v *value) odd() bool {
 
 // plainGo is the value as encoding/json has it.
 func (v *value) plainGo() any {
-	switch v.kind {
+	switch v.kind { //nolint:exhaustive // the others are numbers
 	case none:
 		return nil
 	case boolean:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -13,13 +14,13 @@ import (
 // since MLflow casts by them.
 
 var (
-	errNaN  = errors.New("NaN and infinity are no whole numbers") //nolint:gochecknoglobals // sentinel errors
-	errWide = errors.New("out of the range of the type")          //nolint:gochecknoglobals // sentinel errors
+	errNaN  = errors.New("NaN and infinity are no whole numbers")
+	errWide = errors.New("out of the range of the type")
 )
 
 // toFloat is float(v). None is NaN, as numpy has it.
 func (v *value) toFloat() (float64, error) {
-	switch v.kind {
+	switch v.kind { //nolint:exhaustive // the default has the others
 	case none:
 		return math.NaN(), nil
 	case boolean, integer:
@@ -78,7 +79,7 @@ func dropUnderscores(s string) (string, bool) {
 
 // toInt is int(v) as a value of kind integer or natural.
 func (v *value) toInt() (value, error) {
-	switch v.kind {
+	switch v.kind { //nolint:exhaustive // the default has the others
 	case boolean:
 		return intValue(v.int()), nil
 	case integer, natural:
@@ -115,7 +116,7 @@ func truncate(f float64) (value, error) {
 
 // toBool is bool(v).
 func (v *value) toBool() bool {
-	switch v.kind {
+	switch v.kind { //nolint:exhaustive // the default has the others
 	case none:
 		return false
 	case boolean, integer, natural:
@@ -141,7 +142,7 @@ func (v *value) toString() string {
 
 // appendRepr appends repr(v).
 func (v *value) appendRepr(dst []byte) []byte {
-	switch v.kind {
+	switch v.kind { //nolint:exhaustive // the default has the others
 	case none:
 		return append(dst, "None"...)
 	case boolean:
@@ -201,7 +202,7 @@ func appendQuoted(dst []byte, s string, bytes bool) []byte {
 		i += n
 		switch {
 		case r == '\\' || r == rune(quote):
-			dst = append(dst, '\\', byte(r))
+			dst = append(dst, '\\', s[i-1])
 		case r == '\n':
 			dst = append(dst, `\n`...)
 		case r == '\r':
@@ -243,10 +244,8 @@ func appendFinite(dst []byte, f float64) []byte {
 	}
 	from := len(dst)
 	dst = strconv.AppendFloat(dst, f, 'f', -1, 64)
-	for _, c := range dst[from:] {
-		if c == '.' {
-			return dst
-		}
+	if slices.Contains(dst[from:], '.') {
+		return dst
 	}
 	return append(dst, '.', '0')
 }
@@ -254,7 +253,7 @@ func appendFinite(dst []byte, f float64) []byte {
 // describe names what a value is, with its text when that is short, for an
 // error's message.
 func (v *value) describe() string {
-	switch v.kind {
+	switch v.kind { //nolint:exhaustive // the default has the others
 	case none:
 		return "null"
 	case list:

@@ -89,7 +89,8 @@ func (f *field) typeName() string {
 // ParseSignature reads the three JSON texts of MLmodel's signature. Each may be
 // empty or null.
 func ParseSignature(inputs, outputs, params string) (*Signature, error) {
-	s, err := new(Signature), error(nil)
+	var err error
+	s := new(Signature)
 	if s.inputs, err = parseSchema(inputs); err != nil {
 		return nil, fmt.Errorf("inputs: %w", err)
 	}

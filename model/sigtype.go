@@ -92,7 +92,7 @@ func (r *rawType) parse() (nestedType, error) {
 		}
 	}
 	var err error
-	switch t.colType {
+	switch t.colType { //nolint:exhaustive // the others hold none
 	case noType:
 		if r.Type == "" {
 			return t, errors.New("a type is missing")
@@ -146,7 +146,7 @@ func parseProperties(text json.RawMessage) ([]property, error) {
 
 // String writes the type as "array(long)" or "{a: double, b?: string}".
 func (t *nestedType) String() string {
-	switch t.colType {
+	switch t.colType { //nolint:exhaustive // the others hold none
 	case colArray:
 		return "array(" + t.items.String() + ")"
 	case colMap:

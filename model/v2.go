@@ -137,8 +137,8 @@ func (t *Tensor) fill(v *value, path string, at *int) *Error {
 }
 
 func (t *Tensor) fillOne(v *value, at int) error {
-	ok := false
-	switch classOf(t.DType) {
+	var ok bool
+	switch classOf(t.DType) { //nolint:exhaustive // the default is strings
 	case boolClass:
 		ok = v.kind == boolean
 	case signedClass, unsignedClass:

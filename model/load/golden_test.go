@@ -41,8 +41,8 @@ var tooLarge = regexp.MustCompile(`[:,](1e300|1e16)[]}]`)
 var differs = []struct {
 	title  string
 	when   func(r *recorded) bool
-	status int                     // ours
-	says   string                  // part of ours
+	status int                      // ours
+	says   string                   // part of ours
 	body   func(r *recorded) string // ours in full, when it is no error
 }{
 	{
