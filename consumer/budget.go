@@ -13,11 +13,12 @@ type budget struct {
 	maxRecords int
 	maxBytes   int64
 	moved      func(records int, bytes int64)
-	freed      chan struct{} // capacity 1: something was released
+	freed      chan struct{} // capacity 1: what is waited for may be there
 
 	mu      sync.Mutex // guards what follows
 	records int
 	bytes   int64
+	eager   bool          // who waits takes whatever is released
 	zero    chan struct{} // closed and replaced when nothing is in flight
 }
 
@@ -63,15 +64,21 @@ func (b *budget) try(recs []*kgo.Record) int {
 	if n > 0 {
 		b.moved(b.records, b.bytes)
 	}
+	b.eager = n == 0
 	return n
 }
 
-// waitFree returns how many records fit now, once one does.
+// share of the budget that has to be free before there is a next poll: a poll
+// for each record that comes free costs more than the record.
+const share = 16
+
+// waitFree returns how many records fit now, once a share of the budget is
+// free.
 func (b *budget) waitFree(ctx context.Context) int {
 	for {
 		b.mu.Lock()
 		free := b.maxRecords - b.records
-		if b.bytes >= b.maxBytes {
+		if !b.roomy() {
 			free = 0
 		} else if b.records > 0 && b.bytes > 0 {
 			// A poll is bounded by records alone: the mean size says how many
@@ -91,6 +98,11 @@ func (b *budget) waitFree(ctx context.Context) int {
 	}
 }
 
+// roomy says whether a poll pays. It is called under mu.
+func (b *budget) roomy() bool {
+	return b.maxRecords-b.records >= max(1, b.maxRecords/share) && b.maxBytes-b.bytes >= max(1, b.maxBytes/share)
+}
+
 func (b *budget) release(r *kgo.Record) {
 	b.mu.Lock()
 	b.records--
@@ -100,7 +112,11 @@ func (b *budget) release(r *kgo.Record) {
 		b.zero = make(chan struct{})
 	}
 	b.moved(b.records, b.bytes)
+	wake := b.eager || b.roomy()
 	b.mu.Unlock()
+	if !wake {
+		return
+	}
 	select {
 	case b.freed <- struct{}{}:
 	default:

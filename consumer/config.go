@@ -23,7 +23,7 @@ type Config struct {
 	SessionTimeout    time.Duration `env:"SESSION_TIMEOUT" envDefault:"45s" help:"Silence after which the broker takes a member for dead."`
 	RebalanceTimeout  time.Duration `env:"REBALANCE_TIMEOUT" envDefault:"60s" help:"Time that members have to give up partitions."`
 	HeartbeatInterval time.Duration `env:"HEARTBEAT_INTERVAL" envDefault:"3s" help:"Time between two heartbeats."`
-	MaxRecords        int           `env:"MAX_IN_FLIGHT_RECORDS" envDefault:"4096" help:"Most records that may be in the pool at once."`
+	MaxRecords        int           `env:"MAX_IN_FLIGHT_RECORDS" envDefault:"16384" help:"Most records that may be in the pool at once."`
 	MaxBytes          int64         `env:"MAX_IN_FLIGHT_BYTES" envDefault:"67108864" help:"Most bytes of records that may be in the pool at once; a larger record passes alone."`
 	FetchMaxBytes     int32         `env:"FETCH_MAX_BYTES" envDefault:"16777216" help:"Most bytes that one fetch from one broker returns: the memory of a backlog."`
 	CommitInterval    time.Duration `env:"COMMIT_INTERVAL" envDefault:"500ms" help:"Time between two commits; at most 1s, for lag is seen through them."`
