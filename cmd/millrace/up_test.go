@@ -50,7 +50,7 @@ func startUp(t *testing.T, env []string, args ...string) *system {
 func client(t *testing.T, broker string, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
 	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(broker), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.FetchMaxWait(50*time.Millisecond), kgo.MetadataMinAge(50*time.Millisecond))...)
+		kgo.FetchMaxWait(50*time.Millisecond), kgo.MetadataMinAge(50*time.Millisecond), kgo.RecordDeliveryTimeout(patience))...)
 	require.NoError(t, err)
 	t.Cleanup(cl.Close)
 	return cl
