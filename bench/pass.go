@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"time"
 
@@ -10,18 +11,22 @@ import (
 
 const rolePass = "child-pass"
 
-// passMain consumes requests and produces a result of the same size as the
-// worker's for each, with the client's options as the worker sets them and
-// nothing between: the least that a worker of this client costs. It runs until
-// ctx ends.
+// passMain consumes requests and produces a result for each, with the client's
+// options as the worker sets them and nothing between: the least that a worker
+// of this client costs. Results have the size and the headers of the worker's.
+// It runs until ctx ends.
 func passMain(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet(rolePass, flag.ContinueOnError)
 	broker := flags.String("broker", "", "")
 	group := flags.String("group", "", "")
 	in := flags.String("in", "", "")
 	out := flags.String("out", "", "")
-	size := flags.Int("size", 0, "")
+	like := flags.String("like", "", "")
 	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	var result answer
+	if err := json.Unmarshal([]byte(*like), &result); err != nil {
 		return err
 	}
 	const inFlight = 4096 // as the worker's defaults
@@ -38,7 +43,7 @@ func passMain(ctx context.Context, args []string) error {
 		return err
 	}
 	defer cl.CloseAllowingRebalance()
-	value := make([]byte, *size)
+	template := kgo.Record{Topic: *out, Value: make([]byte, result.Value), Headers: result.Headers}
 	for {
 		fetches := cl.PollRecords(ctx, inFlight)
 		if ctx.Err() != nil {
@@ -47,16 +52,17 @@ func passMain(ctx context.Context, args []string) error {
 		if err := fetches.Err(); err != nil {
 			return err
 		}
-		fetches.EachPartition(func(p kgo.FetchTopicPartition) { forward(context.WithoutCancel(ctx), cl, p.Records, *out, value) })
+		fetches.EachPartition(func(p kgo.FetchTopicPartition) { forward(context.WithoutCancel(ctx), cl, p.Records, template) })
 	}
 }
 
 // forward produces a result for each record of a partition. ctx does not end:
 // that would abort what is on its way.
-func forward(ctx context.Context, cl *kgo.Client, recs []*kgo.Record, topic string, value []byte) {
+func forward(ctx context.Context, cl *kgo.Client, recs []*kgo.Record, template kgo.Record) {
 	results := make([]kgo.Record, len(recs))
 	for i, r := range recs {
-		results[i] = kgo.Record{Topic: topic, Partition: r.Partition, Value: value}
+		results[i] = template
+		results[i].Partition = r.Partition
 		last := i == len(recs)-1
 		cl.Produce(ctx, &results[i], func(_ *kgo.Record, err error) {
 			if err == nil && last { // acknowledged in order: the others are too

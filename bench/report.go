@@ -25,7 +25,7 @@ func report(w io.Writer, cfg config, results []*result) error {
 
 func (r *result) write(w io.Writer) {
 	fmt.Fprintf(w, "\n**%s** (%s): %d requests of %d bytes over %d partitions, answers of %d bytes\n\n",
-		r.name, r.about, r.records, r.request, partitions, r.answer)
+		r.name, r.about, r.records, r.request, partitions, r.answer.bytes())
 	fmt.Fprintln(w, "| | records/s | least – most | its CPU, µs a record | the broker's |")
 	fmt.Fprintln(w, "|---|--:|--:|--:|--:|")
 	r.line(w, "pass-through", r.pass)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -84,7 +85,8 @@ func (b *bench) build(ctx context.Context) error {
 type result struct {
 	subject
 	records               int
-	request, answer       int // mean bytes
+	request               int // mean bytes
+	answer                *answer
 	pass, infer, work     []measurement
 	ratios, costs, limits []float64 // one a repetition
 }
@@ -152,7 +154,11 @@ func (b *bench) next(kind string) string {
 
 func (b *bench) pass(ctx context.Context, r *result, in string) (measurement, error) {
 	out := b.next("results")
-	argv := []string{b.self, rolePass, "--broker", b.broker.addr, "--group", out, "--in", in, "--out", out, "--size", strconv.Itoa(r.answer)}
+	like, err := json.Marshal(r.answer)
+	if err != nil {
+		return measurement{}, err
+	}
+	argv := []string{b.self, rolePass, "--broker", b.broker.addr, "--group", out, "--in", in, "--out", out, "--like", string(like)}
 	return b.consume(ctx, "pass-through", argv, b.env, out, r.records)
 }
 
@@ -163,8 +169,8 @@ func (b *bench) infer(ctx context.Context, r *result, folder string) (measuremen
 	}, b.env)
 }
 
-// worker runs the binary as a user does. The size of its answers is noted, for
-// the pass-through to have it too.
+// worker runs the binary as a user does. What its answers are like is noted,
+// for the pass-through to write the same.
 func (b *bench) worker(ctx context.Context, r *result, folder, in string) (measurement, error) {
 	out := b.next("results")
 	env := append([]string{
@@ -178,7 +184,7 @@ func (b *bench) worker(ctx context.Context, r *result, folder, in string) (measu
 		if err == nil && dead > 0 {
 			err = fmt.Errorf("the worker refused %d requests", dead)
 		}
-		if err == nil && r.answer == 0 {
+		if err == nil && r.answer == nil {
 			r.answer, err = b.topics.sample(ctx, b.broker.addr, out)
 		}
 		return err

@@ -8,6 +8,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millrace/millrace/internal/wire"
 )
 
 const partitions = 12
@@ -61,31 +63,46 @@ func (t *topics) fill(ctx context.Context, topic string, s *subject, n int) (mea
 	return size / n, first.Err()
 }
 
-// sample reads what the first results hold: their mean size, values and
-// headers, in bytes. It fails on one that is no prediction.
-func (t *topics) sample(ctx context.Context, addr, topic string) (int, error) {
+// answer is what a result is like: the mean bytes of its value, and headers.
+type answer struct {
+	Value   int
+	Headers []kgo.RecordHeader
+}
+
+// bytes are those of value and headers.
+func (a *answer) bytes() int {
+	size := a.Value
+	for _, h := range a.Headers {
+		size += len(h.Key) + len(h.Value)
+	}
+	return size
+}
+
+// sample reads the first results. It fails on one that is no prediction.
+func (t *topics) sample(ctx context.Context, addr, topic string) (*answer, error) {
 	cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.DisableClientMetrics(), kgo.ConsumeTopics(topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer cl.Close()
-	n, size := 0, 0
+	n, a := 0, new(answer)
 	for n < 100 {
 		fetches := cl.PollRecords(ctx, 1000)
 		if err := fetches.Err(); err != nil {
-			return 0, err
+			return nil, err
 		}
 		for r := range fetches.RecordsAll() {
 			n++
-			size += len(r.Value)
+			a.Value += len(r.Value)
+			a.Headers = r.Headers
 			for _, h := range r.Headers {
-				size += len(h.Key) + len(h.Value)
-				if h.Key == "status" && string(h.Value) != "ok" {
-					return 0, fmt.Errorf("an answer is %s: %s", h.Value, r.Value)
+				if h.Key == wire.Status && string(h.Value) != "ok" {
+					return nil, fmt.Errorf("an answer is %s: %s", h.Value, r.Value)
 				}
 			}
 		}
 	}
-	return size / n, nil
+	a.Value /= n
+	return a, nil
 }
