@@ -106,3 +106,74 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkEncodingJSON is what the scanner is beside.
+func BenchmarkEncodingJSON(b *testing.B) {
+	for _, width := range []int{8, 32, 256} {
+		for _, digits := range []int{6, 17} {
+			b.Run(fmt.Sprintf("v2/%dx%d", width, digits), func(b *testing.B) {
+				in := bodies(width, digits, "v2")
+				var req struct {
+					Inputs []struct {
+						Name, Datatype string
+						Shape          []int64
+						Data           []float32
+					}
+				}
+				b.ReportAllocs()
+				for i := 0; b.Loop(); i++ {
+					if err := json.Unmarshal(in[i&255], &req); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkScanner is of numbers alone.
+func BenchmarkScanner(b *testing.B) {
+	for _, digits := range []int{3, 6, 9, 17} {
+		b.Run(fmt.Sprintf("digits %d", digits), func(b *testing.B) {
+			in := bodies(256, digits, "mlflow")
+			for i := 0; b.Loop(); i++ {
+				s := scanner{buf: in[i&255], pos: len(`{"inputs":[[`)}
+				for n := range 256 {
+					if _, _, ok := s.float(); !ok {
+						b.Fatal("no number", n)
+					}
+					s.pos++
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/256, "ns/number")
+		})
+	}
+}
+
+func BenchmarkEncode(b *testing.B) {
+	const width = 32
+	r := rand.New(rand.NewPCG(5, 6))
+	values := make([]float32, 256*width)
+	for i := range values {
+		values[i] = float32(r.NormFloat64())
+	}
+	c, err := NewCodec(nil, Info{
+		Inputs:  []Spec{{Name: "X", DType: Float32, Shape: []int64{-1, width}}},
+		Outputs: []Spec{{Name: "Y", DType: Float32, Shape: []int64{-1, width}}},
+	}, Limits{})
+	require.NoError(b, err)
+	for name, req := range map[string]*Request{"mlflow": {}, "records": {records: true}, "v2": {dialect: v2Dialect}} {
+		b.Run(fmt.Sprintf("%s/%d", name, width), func(b *testing.B) {
+			var dst []byte
+			out := []Tensor{{Name: "Y", DType: Float32, Shape: []int64{1, width}}}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				row := i & 255 * width
+				out[0].Data = BytesOf(values[row : row+width])
+				if dst, err = c.Encode(dst[:0], req, out, "m", "1"); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

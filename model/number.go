@@ -1,6 +1,7 @@
 package model
 
 import (
+	"encoding/binary"
 	"math"
 	"math/bits"
 	"strconv"
@@ -34,10 +35,11 @@ const (
 // ok, with the position where it was, when there is no number or a longer one.
 func (s *scanner) float() (f float64, whole, ok bool) {
 	buf, i := s.buf, s.pos
-	neg := i < len(buf) && buf[i] == '-'
-	if neg {
-		i++
+	if i >= len(buf) {
+		return 0, false, false
 	}
+	sign := (uint64(buf[i]^'-') - 1) >> 63 // 1 for minus; without a branch, since a processor cannot foresee signs
+	i += int(sign)                         //nolint:gosec // 0 or 1
 	start, mant := i, uint64(0)
 	for ; i < len(buf); i++ {
 		c := buf[i] - '0'
@@ -54,6 +56,13 @@ func (s *scanner) float() (f float64, whole, ok bool) {
 	if i < len(buf) && buf[i] == '.' {
 		i++
 		from := i
+		for i+8 <= len(buf) && buf[i+6]-'0' <= 9 && buf[i+7]-'0' <= 9 {
+			n, ok := eightDigits(binary.LittleEndian.Uint64(buf[i:]))
+			if !ok {
+				break
+			}
+			mant, i = mant*1e8+n, i+8
+		}
 		for ; i < len(buf); i++ {
 			c := buf[i] - '0'
 			if c > 9 {
@@ -78,23 +87,37 @@ func (s *scanner) float() (f float64, whole, ok bool) {
 		if digits > maxWholeDigits {
 			return 0, false, false
 		}
-		f = float64(mant)
-		if neg && mant != 0 {
-			f = -f
-		}
 		s.pos = i
-		return f, true, true
+		if mant == 0 {
+			return 0, true, true
+		}
+		return signed(float64(mant), sign), true, true
 	}
 	if digits > maxDigits {
 		f = parseFloat(buf[start:i])
 	} else {
 		f = scale(mant, exp, buf[start:i])
 	}
-	if neg {
-		f = -f
-	}
 	s.pos = i
-	return f, false, true
+	return signed(f, sign), false, true
+}
+
+func signed(f float64, sign uint64) float64 {
+	return math.Float64frombits(math.Float64bits(f) | sign<<63)
+}
+
+// eightDigits is the number that eight characters are, the first in the lowest
+// byte. Pairs of digits are joined, then pairs of pairs, then those, in one
+// word each time.
+func eightDigits(w uint64) (n uint64, ok bool) {
+	const zeros, high, six, digits = 0x3030303030303030, 0xf0f0f0f0f0f0f0f0, 0x0606060606060606, 0x3333333333333333
+	if (w&high)|((w+six)&high)>>4 != digits {
+		return 0, false
+	}
+	w -= zeros
+	w = w*10 + w>>8
+	const mask, low, up = 0x000000ff000000ff, 100 + 1000000<<32, 1 + 10000<<32
+	return ((w&mask)*low + (w>>16&mask)*up) >> 32, true
 }
 
 // exponent reads what follows the e, and returns where it ends, -1 when there
