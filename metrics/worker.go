@@ -55,3 +55,16 @@ func NewWorker(reg prometheus.Registerer) *Worker {
 		Running: gauge(reg, "millrace_running_records", "Records that executors are working on."),
 	}
 }
+
+// Announce makes the series of a model version that is about to serve, at 0: a
+// rate misses what a series first appears with, and a query of one that is not
+// there yet finds nothing. ok is the code of a prediction, failures are all
+// others.
+func (w *Worker) Announce(model, version, ok string, failures ...string) {
+	w.Latency.WithLabelValues(model, version)
+	w.Requests.WithLabelValues(ok, model, version)
+	for _, code := range failures {
+		w.Requests.WithLabelValues(code, model, version)
+		w.Errors.WithLabelValues(code, model, version)
+	}
+}

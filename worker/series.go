@@ -17,11 +17,14 @@ type series struct {
 }
 
 func newSeries(m *metrics.Worker, name, version string) *series {
-	return &series{
-		latency:  m.Latency.WithLabelValues(name, version),
-		requests: m.Requests.WithLabelValues(string(model.OK), name, version),
-		publish:  m.Phase.WithLabelValues(metrics.PhasePublish),
+	s := &series{
+		latency: m.Latency.WithLabelValues(name, version),
+		publish: m.Phase.WithLabelValues(metrics.PhasePublish),
 	}
+	if name != "" { // without a model there are no predictions
+		s.requests = m.Requests.WithLabelValues(string(model.OK), name, version)
+	}
+	return s
 }
 
 // observe counts an acknowledged answer, under the status it was published

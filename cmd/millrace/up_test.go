@@ -95,6 +95,8 @@ func window(i int) string { return string(bundled.Examples()[i].Body()) }
 func TestUpAnswersOverKafkaAndOverHTTP(t *testing.T) {
 	env := home(t)
 	s := startUp(t, env, "--kafka-port", "0")
+	require.Regexp(t, `inference_errors_total\{code="MODEL_FAILED",model="forecaster",version="[0-9a-f]+"\} 0\n`, get(t, s.worker+"/metrics").body,
+		"what will be counted is there before it happens")
 
 	id := s.ask(t, &kgo.Record{Key: []byte("k"), Value: []byte(window(3)), Headers: []kgo.RecordHeader{{Key: wire.CorrelationID, Value: []byte("c-1")}}})
 	r := first(t, s.broker, results, answers(id))

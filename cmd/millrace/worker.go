@@ -91,7 +91,8 @@ func (p *program) startWorker(ctx context.Context, all *parts, cfg workerConfig,
 	if w.source, err = p.modelSource(cfg.Source, log); err != nil {
 		return nil, err
 	}
-	if w.follower, err = w.newFollower(all, log, metrics.NewModels(reg)); err != nil {
+	counted := metrics.NewWorker(reg)
+	if w.follower, err = w.newFollower(all, log, metrics.NewModels(reg), counted); err != nil {
 		return nil, err
 	}
 	probes, err := listen(ctx, "MILLRACE_ADMIN_ADDR", cfg.Pool.AdminAddr)
@@ -107,7 +108,7 @@ func (p *program) startWorker(ctx context.Context, all *parts, cfg workerConfig,
 		return nil, errors.Join(err, probes.Close())
 	}
 	pool := worker.New(cfg.Worker, worker.Deps{
-		Logger: log, Metrics: metrics.NewWorker(reg), Source: w.follower, Publisher: answers,
+		Logger: log, Metrics: counted, Source: w.follower, Publisher: answers,
 	})
 	w.consumer, err = consumer.New(cfg.Consumer, consumer.Deps{
 		Topic: cfg.Topics.Requests, Pool: pool, Log: log, Metrics: metrics.NewConsumer(reg), Client: kafkaOpts,
@@ -188,7 +189,7 @@ func (w *runningWorker) ready() error {
 }
 
 // newFollower makes what keeps the models loaded.
-func (w *runningWorker) newFollower(all *parts, log *slog.Logger, m *metrics.Models) (*follow.Follower, error) {
+func (w *runningWorker) newFollower(all *parts, log *slog.Logger, m *metrics.Models, answers *metrics.Worker) (*follow.Follower, error) {
 	var targets []follow.Target
 	for _, m := range w.cfg.Pool.Models {
 		t, err := w.source.target(m, w.cfg.Worker.MaxBatch, all.fail)
@@ -201,6 +202,7 @@ func (w *runningWorker) newFollower(all *parts, log *slog.Logger, m *metrics.Mod
 	count, first := observer.Swapped, sync.Once{}
 	observer.Swapped = func(now, before *model.Snapshot) {
 		count(now, before)
+		answers.Announce(now.Name, now.Version, string(model.OK), failures()...)
 		if w.follower.Ready() {
 			first.Do(func() { close(w.loaded) })
 		}
@@ -208,6 +210,15 @@ func (w *runningWorker) newFollower(all *parts, log *slog.Logger, m *metrics.Mod
 	return follow.New(w.cfg.Follow, follow.Deps{
 		Targets: targets, Log: log, Observer: observer, Compatible: model.Compatible,
 	})
+}
+
+// failures are the codes of answers that are no prediction.
+func failures() []string {
+	var list []string
+	for _, code := range model.Codes()[1:] {
+		list = append(list, string(code))
+	}
+	return list
 }
 
 // producerConfig lets the gateways' replies through, whatever their topic is
