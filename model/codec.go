@@ -21,8 +21,9 @@ type Limits struct {
 // are not), and the Open Inference Protocol V2 in JSON, which is strict.
 type Codec struct {
 	info    Info
-	sig     *Signature // nil when none was logged
-	columns *Signature // sig when it declares inputs
+	sig     *Signature        // nil when none was logged
+	columns *Signature        // sig when it declares inputs
+	byName  map[string]*field // columns' inputs
 	limits  Limits
 	fast    plan // how numbers go straight into the inputs
 }
@@ -32,7 +33,12 @@ type Codec struct {
 func NewCodec(sig *Signature, info Info, limits Limits) (*Codec, error) {
 	c := &Codec{info: info, sig: sig, limits: limits}
 	if sig != nil && len(sig.inputs) > 0 {
-		c.columns = sig
+		c.columns, c.byName = sig, make(map[string]*field, len(sig.inputs))
+		for i := range sig.inputs {
+			if in := &sig.inputs[i]; in.named {
+				c.byName[in.name] = in
+			}
+		}
 		if err := sig.contradicts(info.Inputs); err != nil {
 			return nil, fmt.Errorf("the signature contradicts the model: %w", err)
 		}
@@ -124,6 +130,8 @@ func (c *Codec) Decode(req *Request, contentType string, body []byte) error {
 		err = req.finish(c)
 	}
 	if err != nil {
+		const field, message = 256, 1024 // names in a body may be as long as it
+		err.Field, err.Message = clipTo(err.Field, field), clipTo(err.Message, message)
 		return err
 	}
 	return nil

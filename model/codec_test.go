@@ -119,6 +119,8 @@ func TestErrorsNameTheField(t *testing.T) {
 		{"none", "", `{"inputs": [{"name": "X", "datatype": "FP32", "shape": [4611686018427387904, 2], "data": []}]}`, "INVALID_INPUT: X: shape"},
 		{"none", "", `{"inputs": [1` + strings.Repeat(",1", 5000) + `]}`, "TOO_LARGE: the body holds too many values"},
 		{"columns", "", `{"dataframe_records": [` + strings.Repeat(`{"a":1,"b":2},`, 8) + `{"a":1,"b":2}]}`, "TOO_LARGE"},
+		{"columns", "", `{"inputs": {"a": 1, "b": 1, "p": 1, "q": 1, "r": 1, "s": 1, "t": 1, "z": [1,1,1,1,1,1,1,1,1,1,1]}}`, "TOO_LARGE: 11 rows of 8 columns"},
+		{"columns", "", `{"inputs": {"a": [1], "b": [1], "` + strings.Repeat("n", 5000) + `": [[1], 2]}}`, "nnn…: "},
 		{"none", "", `{"dataframe_records": [{"a":1},{"b":1},{"c":1},{"d":1},{"e":1},{"f":1},{"g":1},{"h":1},{"i":1}]}`, "TOO_LARGE: 9 rows of 9 columns"},
 	} {
 		t.Run(c.codec+" "+c.contentType+" "+c.body[:min(60, len(c.body))], func(t *testing.T) {

@@ -7,14 +7,16 @@ import (
 
 // deliver enforces the signature and fills the model's inputs.
 func (c *Codec) deliver(req *Request, p *payload) *Error {
-	if s := c.columns; s != nil {
-		enforce := s.frameInput
-		if s.inputs[0].tensor {
-			enforce = s.tensorInput
-		}
-		if err := enforce(p); err != nil {
-			return err
-		}
+	err := (*Error)(nil)
+	switch s := c.columns; {
+	case s == nil:
+	case s.inputs[0].tensor:
+		err = s.tensorInput(p)
+	default:
+		err = s.frameInput(p, c.limits.MaxElements)
+	}
+	if err != nil {
+		return err
 	}
 	switch {
 	case p.frame != nil:
@@ -30,11 +32,12 @@ func (c *Codec) deliver(req *Request, p *payload) *Error {
 	}
 }
 
-// frameInput makes a data frame of whatever came and enforces columns on it.
-func (s *Signature) frameInput(p *payload) *Error {
+// frameInput makes a data frame of whatever came, of at most limit cells, and
+// enforces columns on it.
+func (s *Signature) frameInput(p *payload, limit int64) *Error {
 	err := (*Error)(nil)
 	if p.frame == nil && p.named {
-		p.frame, err = s.frameOfDict(p.dict)
+		p.frame, err = s.frameOfDict(p.dict, limit)
 	} else if p.frame == nil {
 		p.frame, err = frameOfArray(p.array)
 	}
@@ -66,7 +69,7 @@ func frameOfArray(a *array) (*frame, *Error) {
 
 // frameOfDict is the data frame of named arrays. When all are single values it
 // has one row, as it has when the signature has lists or objects for cells.
-func (s *Signature) frameOfDict(dict []entry) (*frame, *Error) {
+func (s *Signature) frameOfDict(dict []entry, limit int64) (*frame, *Error) {
 	one := slices.ContainsFunc(s.inputs, func(in field) bool { return in.typ.colType == colArray || in.typ.colType == colObject }) ||
 		!slices.ContainsFunc(dict, func(e entry) bool { return !e.single() })
 	rows := 1
@@ -74,6 +77,9 @@ func (s *Signature) frameOfDict(dict []entry) (*frame, *Error) {
 		if rows = commonLength(dict); rows < 0 {
 			return nil, Errorf(InvalidInput, "the columns have different lengths")
 		}
+	}
+	if err := room(rows, len(dict), limit); err != nil { // single values are repeated
+		return nil, err
 	}
 	f := &frame{rows: rows}
 	for i := range dict {

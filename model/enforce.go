@@ -145,9 +145,10 @@ func (s *Signature) enforceUnnamed(f *frame) (*frame, *Error) {
 	}
 	out := &frame{rows: f.rows}
 	for i := range s.inputs {
-		label := f.columns[i].label()
-		if slices.ContainsFunc(f.columns[i+1:], func(c column) bool { return c.label() == label }) {
-			return nil, Invalidf(label, "the column comes twice")
+		if name := &f.columns[i].name; name.kind == text {
+			if _, err := f.find(name.text); err != nil {
+				return nil, err
+			}
 		}
 		if err := s.inputs[i].enforceColumn(&f.columns[i]); err != nil {
 			return nil, err

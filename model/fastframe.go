@@ -10,6 +10,7 @@ type columns struct {
 	infer  bool   // there is no signature: the columns are those of the request
 	single bool   // the model has one input, whose rows are those of the frame
 	cells  []cell // of the signature's columns
+	at     map[string]int
 }
 
 // cell is where the cells of one column go.
@@ -25,7 +26,7 @@ type cell struct {
 // whose numbers the model does not take.
 func newColumns(c *Codec, tensors []form) *columns {
 	inputs := c.info.Inputs
-	p := &columns{infer: c.columns == nil, single: len(inputs) == 1}
+	p := &columns{infer: c.columns == nil, single: len(inputs) == 1, at: map[string]int{}}
 	if p.infer {
 		if slices.Contains(tensors, noForm) {
 			return nil
@@ -49,7 +50,7 @@ func newColumns(c *Codec, tensors []form) *columns {
 				return nil
 			}
 		}
-		p.cells = append(p.cells, to)
+		p.cells, p.at[in.name] = append(p.cells, to), i
 	}
 	if p.single && formOf(common, inputs[0].DType) == noForm {
 		return nil

@@ -77,10 +77,8 @@ func (p *columns) find(name []byte, next int) int {
 	if next < len(p.cells) && p.cells[next].name == string(name) {
 		return next
 	}
-	for j := range p.cells {
-		if p.cells[j].name == string(name) {
-			return j
-		}
+	if j, ok := p.at[string(name)]; ok {
+		return j
 	}
 	return -1
 }

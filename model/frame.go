@@ -2,7 +2,6 @@ package model
 
 import (
 	"fmt"
-	"slices"
 )
 
 // frame is a data frame as pandas has it.
@@ -10,6 +9,8 @@ type frame struct {
 	rows    int
 	columns []column
 	noZero  bool // no row is labelled 0
+
+	at map[string]int // where a name's column is, -1 when it comes twice; made when it is asked for
 }
 
 // column is one column with the type that pandas gave it. Its name is a text,
@@ -22,22 +23,35 @@ type column struct {
 
 func (c *column) label() string { return c.name.toString() }
 
-// find returns a column by name; more than one of that name is an error.
+// find returns a column by name, nil when there is none; more than one of that
+// name is an error.
 func (f *frame) find(name string) (*column, *Error) {
-	var found *column
-	for i := range f.columns {
-		if c := &f.columns[i]; c.name.kind == text && c.name.text == name {
-			if found != nil {
-				return nil, Invalidf(name, "the column comes twice")
-			}
-			found = c
-		}
+	i, ok := f.index()[name]
+	switch {
+	case !ok:
+		return nil, nil
+	case i < 0:
+		return nil, Invalidf(name, "the column comes twice")
 	}
-	return found, nil
+	return &f.columns[i], nil
 }
 
-func (f *frame) has(name string) bool {
-	return slices.ContainsFunc(f.columns, func(c column) bool { return c.name.kind == text && c.name.text == name })
+func (f *frame) has(name string) bool { return hasKey(f.index(), name) }
+
+// index must not be asked for before the columns are complete.
+func (f *frame) index() map[string]int {
+	if f.at == nil {
+		f.at = make(map[string]int, len(f.columns))
+		for i := range f.columns {
+			if n := &f.columns[i].name; n.kind == text {
+				if hasKey(f.at, n.text) {
+					i = -1
+				}
+				f.at[n.text] = i
+			}
+		}
+	}
+	return f.at
 }
 
 // newFrame makes columns of cells, whose types are inferred.

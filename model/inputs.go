@@ -60,15 +60,7 @@ func (c *Codec) parseDict(data *value) (payload, *Error) {
 
 // input returns what the signature says about a name, nil when nothing.
 func (c *Codec) input(name string) *field {
-	if c.columns == nil {
-		return nil
-	}
-	for i := range c.columns.inputs {
-		if in := &c.columns.inputs[i]; in.named && in.name == name {
-			return in
-		}
-	}
-	return nil
+	return c.byName[name]
 }
 
 // convert makes an array of a member, by what the signature says about it.

@@ -39,7 +39,7 @@ func (s *scanner) float() (f float64, whole, ok bool) {
 		return 0, false, false
 	}
 	sign := (uint64(buf[i]^'-') - 1) >> 63 // 1 for minus; without a branch, since a processor cannot foresee signs
-	i += int(sign)                         //nolint:gosec // 0 or 1
+	i += int(sign)
 	start, mant := i, uint64(0)
 	for ; i < len(buf); i++ {
 		c := buf[i] - '0'

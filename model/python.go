@@ -268,14 +268,14 @@ func (v *value) describe() string {
 }
 
 // clip shortens what goes into a message.
-func clip(s string) string {
-	const most = 40
+func clip(s string) string { return clipTo(s, 40) }
+
+func clipTo(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}
-	end := most
-	for end > 0 && !utf8.RuneStart(s[end]) {
-		end--
+	for most > 0 && !utf8.RuneStart(s[most]) {
+		most--
 	}
-	return s[:end] + "…"
+	return s[:most] + "…"
 }
