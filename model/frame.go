@@ -100,12 +100,11 @@ func inferColumn(cells []value) DType {
 			return objectType
 		}
 		return Bool
+	case seen[natural] && negative:
+		return objectType // they share no type of integers, which is looked for first
 	case seen[number] || numbers && missing:
 		return Float64
 	case seen[natural]:
-		if negative {
-			return objectType
-		}
 		return Uint64
 	case seen[integer]:
 		return Int64
