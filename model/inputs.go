@@ -30,13 +30,11 @@ func (c *Codec) parseInputs(data *value, path string) (payload, *Error) {
 	switch {
 	case err != nil:
 		return payload{}, err
-	case e.raw != nil || e.scalar: // a column's type, where one row of one column is meant
-		v := e.raw
-		if e.scalar {
-			v = &e.array.cells[0]
-		}
-		f := newFrame([]value{intValue(0)}, [][]value{{*v}}, 1)
-		return payload{frame: f}, nil
+	case e.scalar: // one row of one column
+		col := column{name: intValue(0), dtype: e.array.dtype, cells: e.array.cells}
+		return payload{frame: &frame{rows: 1, columns: []column{col}}}, nil
+	case e.raw != nil:
+		return payload{frame: newFrame([]value{intValue(0)}, [][]value{{*e.raw}}, 1)}, nil
 	}
 	return payload{array: &e.array}, nil
 }
