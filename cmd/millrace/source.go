@@ -109,7 +109,7 @@ func (p *program) cacheDir(name string) (string, error) {
 	case home != "":
 		return filepath.Join(home, ".cache", "millrace", name), nil
 	}
-	return "", usageError(errors.New("MILLRACE_MODEL_CACHE_DIR: no folder to keep models in: set it, or HOME"))
+	return "", usageError(errors.New("no folder to keep models in: set MILLRACE_MODEL_CACHE_DIR or HOME"))
 }
 
 // parse reads a reference. The bundled model is written to disk for it.

@@ -23,11 +23,19 @@ func (s *modelSource) target(m modelRef, maxBatch int, fail func(error)) (follow
 	if ref.Kind != mlflow.KindFolder && s.cfg.MLflow.TrackingURI == "" {
 		return follow.Target{}, usageError(fmt.Errorf("MLFLOW_TRACKING_URI: it is not set, and %s is in a registry", m.text))
 	}
+	if ref.Kind != mlflow.KindFolder {
+		if _, err := s.cache(); err != nil { // waiting would not help
+			return follow.Target{}, usageError(fmt.Errorf("MILLRACE_MODEL_CACHE_DIR: %w", err))
+		}
+	}
 	return follow.Target{
 		Reference: m.text, Name: m.name, Alias: ref.Alias,
 		Resolve: func(ctx context.Context) (follow.Resolved, error) {
 			r, err := s.client.Resolve(ctx, ref)
-			return follow.Resolved{Name: r.Name, Version: r.Version, Identity: r.Identity, Value: r}, err
+			if err != nil { // named all the same, for its series
+				return follow.Resolved{Name: ref.Name}, err
+			}
+			return follow.Resolved{Name: r.Name, Version: r.Version, Identity: r.Identity, Value: r}, nil
 		},
 		Load: func(ctx context.Context, r follow.Resolved) (*model.Snapshot, error) {
 			resolved, ok := r.Value.(mlflow.Resolved)

@@ -1,15 +1,21 @@
 package main
 
 import (
+	"encoding/json"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/millrace/millrace/internal/wire"
+	"github.com/millrace/millrace/model"
 )
 
 // kafka is a broker without topics, at a port of its own.
@@ -107,6 +113,42 @@ func TestWorkerThatStallsEndsWith1(t *testing.T) {
 	require.Contains(t, get(t, probes+"/metrics").body, "\nmillrace_watchdog_trips_total 1\n")
 	require.Equal(t, exitFailed, p.wait(t))
 	require.Contains(t, p.err.String(), "millrace: consumer: work in flight makes no progress")
+}
+
+// A pool that serves several models answers with the one that a request names,
+// by its own name or by the one it was given.
+func TestWorkerServesSeveralModels(t *testing.T) {
+	c := newKafka(t, freePort(t))
+	createAll(t, c, 1)
+	broker := c.ListenAddrs()[0]
+	p := start(t, home(t, "MILLRACE_MODEL=one="+versioned(t, 1, "")+", two="+versioned(t, 2, ""), "MILLRACE_LOG_FORMAT=json"), "worker", "--brokers", broker)
+	p.find(t, `"msg":"model is serving"[^\n]*"reference":"[^"]+"[^\n]*\n(.|\n)*"msg":"partitions assigned"`)
+	cl := client(t, broker)
+	for named, version := range map[string]string{"": "1", "one": "1", "two": "2", "three": ""} {
+		r := &kgo.Record{Topic: requests, Key: []byte("for " + named), Value: []byte(`{"inputs": [[1, 2, 3, 4]]}`)}
+		if named != "" {
+			r.Headers = []kgo.RecordHeader{{Key: wire.Model, Value: []byte(named)}}
+		}
+		require.NoError(t, cl.ProduceSync(t.Context(), r).FirstErr())
+		got := first(t, broker, results, func(a *kgo.Record) bool { return string(a.Key) == "for "+named })
+		if version == "" {
+			require.Equal(t, string(model.NotFound), header(got, wire.Status))
+			continue
+		}
+		require.Equal(t, string(model.OK), header(got, wire.Status), string(got.Value))
+		require.Regexp(t, `10(\.0)?, ?`+version+`(\.0)?\]`, string(got.Value), "the row's sum, and what tells the models apart")
+	}
+	require.Zero(t, p.stop(t))
+	for line := range strings.Lines(p.err.String()) {
+		require.True(t, json.Valid([]byte(line)), line)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	got := tool(t.Context(), []string{"MILLRACE_ONNXRUNTIME_LIB=/nowhere/lib.so"}, "", "version")
+	require.Zero(t, got.code)
+	require.Regexp(t, `^millrace dev\ncommit .+\ngo1\..+\nONNX Runtime: .*make onnxruntime.*/nowhere/lib.so does not exist`, got.out)
+	require.Regexp(t, `ONNX Runtime: /.+/bin/libonnxruntime\.`, tool(t.Context(), nil, "", "version").out)
 }
 
 // hold makes the broker take nothing for a topic, until it is removed.
