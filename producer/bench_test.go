@@ -36,6 +36,7 @@ func BenchmarkRecord(b *testing.B) {
 			pub := &publication{Producer: &Producer{}, ctx: b.Context(), answer: benchAnswer(h...)}
 			b.ReportAllocs()
 			for b.Loop() {
+				pub.begun = false
 				pub.record(target{topic: "inference.results", partition: -1})
 			}
 		})

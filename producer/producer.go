@@ -42,6 +42,7 @@ type Producer struct {
 	open    sync.WaitGroup                // publications; Publish does not run beside Close
 	refused atomic.Bool                   // the broker refuses: said once until it takes again
 	shared  atomic.Pointer[shared]        // headers of the last answer, which the next mostly has too
+	used    sync.Pool                     // publications that are over
 }
 
 // New returns a producer with a client of its own, which Close ends.
@@ -90,6 +91,9 @@ type publication struct {
 	status  atomic.Pointer[string] // of what is published; the parent's counts
 	pending atomic.Int32
 	err     atomic.Pointer[error] // the first
+	spoilt  atomic.Bool           // a record of it was refused: its memory may still be known elsewhere
+	first   outgoing              // its first record
+	begun   bool                  // first is taken
 }
 
 // Publish sends the answer, and the dead letter when it is no prediction. It
@@ -98,7 +102,11 @@ type publication struct {
 // one that cannot be published gives way to an error. Ending ctx ends retries;
 // it does not abort what may be on the broker already.
 func (p *Producer) Publish(ctx context.Context, a *wire.Answer, acked func(status string, err error)) {
-	pub := &publication{Producer: p, ctx: ctx, answer: a, acked: acked}
+	pub, _ := p.used.Get().(*publication)
+	if pub == nil {
+		pub = new(publication)
+	}
+	pub.Producer, pub.ctx, pub.answer, pub.acked = p, ctx, a, acked
 	target, err := p.target(a)
 	if err != nil {
 		pub.answer = p.replace(a, err)
@@ -139,8 +147,16 @@ func (pub *publication) settle(err error) {
 		pub.parent.settle(first)
 		return
 	}
-	pub.acked(*pub.status.Load(), first)
-	pub.open.Done()
+	p, acked, status := pub.Producer, pub.acked, *pub.status.Load()
+	if first == nil && !pub.spoilt.Load() {
+		// All of it was acknowledged at once, so that the client is done with
+		// it, and so is who called this.
+		pub.ctx, pub.answer, pub.acked, pub.begun = nil, nil, nil, false
+		pub.first.record = kgo.Record{}
+		p.used.Put(pub)
+	}
+	acked(status, first)
+	p.open.Done()
 }
 
 func (pub *publication) produce(kind string, r *kgo.Record, bad *atomic.Bool) {
@@ -164,6 +180,7 @@ func (pub *publication) try(kind string, r *kgo.Record, bad *atomic.Bool) {
 			pub.settle(nil)
 			return
 		}
+		pub.spoilt.Store(true)
 		pub.deps.Metrics.PublishErrors.WithLabelValues(kind).Inc()
 		// A promise must not produce: the client waits for it to return.
 		go pub.failed(kind, r, bad, err)

@@ -106,7 +106,11 @@ func partitioner() kgo.Partitioner {
 // record is the answer as a record for one topic.
 func (pub *publication) record(t target) *kgo.Record {
 	a, req := pub.answer, pub.answer.Request
-	m := new(outgoing)
+	m := &pub.first
+	if pub.begun {
+		m = new(outgoing)
+	}
+	pub.begun = true
 	h := append(m.headers[:0], pub.headersOf(a)...)
 	for _, key := range []string{wire.CorrelationID, wire.TraceParent, wire.TraceState} {
 		if v, ok := wire.Header(req, key); ok {
@@ -126,8 +130,7 @@ func (pub *publication) placed(t target) context.Context {
 	return context.WithValue(context.WithoutCancel(pub.ctx), explicitKey{}, explicit{t.partition, t.bad})
 }
 
-// outgoing is a record and what belongs to it alone, as one piece of memory:
-// there is one an answer.
+// outgoing is a record and what belongs to it alone, as one piece of memory.
 type outgoing struct {
 	record  kgo.Record
 	headers [11]kgo.RecordHeader
