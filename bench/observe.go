@@ -46,7 +46,7 @@ func (o *observer) watch(ctx context.Context, p *process, topic string, total in
 	const limit = 2 * time.Minute
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the %s took longer than %s", p.name, limit))
 	defer cancel()
-	tick := time.NewTicker(10 * time.Millisecond)
+	tick := time.NewTicker(25 * time.Millisecond)
 	defer tick.Stop()
 	var from, to *look
 	for {
