@@ -8,8 +8,9 @@ import (
 )
 
 // Encode appends the answer's body in the request's dialect. name and version
-// are those of the model, for V2. It fails with [Failed] when the outputs make
-// no answer.
+// are those of the model, for V2. It fails with [Failed] when the outputs are
+// not what the model declares, and with [InvalidInput] when a data frame was
+// sent and the outputs make no table, as with MLflow.
 //
 // MLflow's is byte for byte what MLflow writes, but for NaN and infinity: JSON
 // has neither, so they are null here, in both dialects.
@@ -54,7 +55,7 @@ func (c *Codec) encodeRecords(dst []byte, outputs []Tensor) ([]byte, error) {
 			m /= k
 		}
 		if i > 0 && m != n {
-			return dst, Errorf(Failed, "outputs of different lengths make no table: %q has %d elements, %q has %d; send tensors instead of a data frame",
+			return dst, Errorf(InvalidInput, "the outputs have different lengths, which make no table: %q has %d elements, %q has %d; send tensors (inputs) instead of a data frame",
 				c.info.Outputs[0].Name, n, c.info.Outputs[i].Name, m)
 		}
 		n = m

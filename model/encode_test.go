@@ -73,7 +73,7 @@ func TestEncodeMLflow(t *testing.T) {
 	requireText(t, `{"predictions": {"\u00e4": 1e+16, "p": [{"no": 1.0, "\ud83d\ude00": 0.5}, {"no": 1.0000000116860974e-07, "\ud83d\ude00": null}]}}`, answer)
 
 	_, err = c.Encode(nil, &Request{records: true}, out, "m", "1")
-	require.ErrorContains(t, err, "MODEL_FAILED: outputs of different lengths")
+	require.ErrorContains(t, err, "INVALID_INPUT: the outputs have different lengths")
 	out[1].Data, out[1].Shape = out[1].Data[:8], []int64{1, 2}
 	answer, err = c.Encode(nil, &Request{records: true}, out, "m", "1")
 	require.NoError(t, err)

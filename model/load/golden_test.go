@@ -59,14 +59,6 @@ var differs = []struct {
 		status: http.StatusBadRequest, says: "the model takes several inputs by name",
 	},
 	{
-		title: "Outputs of different lengths are the model's fault",
-		when: func(r *recorded) bool {
-			return r.Status == http.StatusBadRequest && strings.HasSuffix(r.Response, "All arrays must be of the same length") &&
-				strings.HasPrefix(r.Model, "E_")
-		},
-		status: http.StatusInternalServerError, says: "outputs of different lengths",
-	},
-	{
 		title: "A fraction that no integer column holds is refused",
 		when: func(r *recorded) bool {
 			return r.Status == http.StatusOK && strings.HasSuffix(r.Model, "_cols") && strings.ContainsAny(r.Model[:1], "GHI") &&
