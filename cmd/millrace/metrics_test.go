@@ -106,9 +106,11 @@ func TestEverySeriesMoves(t *testing.T) {
 	createAll(t, c, 2)
 	broker := c.ListenAddrs()[0]
 	folder := t.TempDir()
-	picky := onnxtest.Folder{Model: onnxtest.Picky(), Inputs: `[{"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 1]}}]`}
+	const oneFloat = `[{"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 1]}}]`
+	picky := onnxtest.Folder{Model: onnxtest.Picky(), Inputs: oneFloat}
 	picky.WriteTo(t, folder)
-	worker := start(t, home(t, "MILLRACE_MODEL="+folder, "MILLRACE_MODEL_POLL=100ms", "MILLRACE_LAG_INTERVAL=100ms", "MILLRACE_COMMIT_INTERVAL=50ms",
+	slow := onnxtest.Folder{Model: onnxtest.Slow(1000), Inputs: oneFloat}.Write(t)
+	worker := start(t, home(t, "MILLRACE_MODEL="+folder+",slow="+slow, "MILLRACE_MAX_BATCH=4", "MILLRACE_MODEL_POLL=100ms", "MILLRACE_LAG_INTERVAL=100ms", "MILLRACE_COMMIT_INTERVAL=50ms",
 		"MILLRACE_EXECUTORS=1", "MILLRACE_BATCH_DELAY=200ms", "MILLRACE_PRODUCER_MAX_BUFFERED=1", "MILLRACE_PRODUCER_RETRY_BACKOFF=50ms"),
 		"worker", "--brokers", broker)
 	gateway := start(t, home(t, "MILLRACE_GATEWAY_MAX_WAITING=1", "MILLRACE_GROUP_LAG_INTERVAL=1s"), "gateway", "--brokers", broker)
@@ -120,6 +122,12 @@ func TestEverySeriesMoves(t *testing.T) {
 	// One of a batch is at fault.
 	produce(t, c, requests, `{"inputs": [[1]]}`, `{"inputs": [[100]]}`, `{"inputs": [[2]]}`, `{"inputs": [[3]]}`)
 	seen.until(t, w, "millrace_batch_splits_total", "inference_errors_total", "millrace_dead_letters_total")
+	// One that takes its time.
+	eventually(t, func() bool {
+		ask(t, c, "slow", `{"inputs": [[1]]}`)
+		seen.scrape(t, w)
+		return seen["millrace_running_records"]
+	}, "running")
 	// An ordinary request.
 	require.Equal(t, http.StatusOK, send(t.Context(), http.MethodPost, g+"/predict", `{"inputs": [[4]]}`).code)
 	// The broker takes no answers: all that waits is seen to wait.
@@ -135,10 +143,7 @@ func TestEverySeriesMoves(t *testing.T) {
 	leave()
 	<-gone
 	seen.until(t, g, "millrace_gateway_refused_requests_total", "millrace_gateway_client_gone_total")
-	for range 2 {
-		produce(t, c, requests, slices.Repeat([]string{`{"inputs": [[7]]}`}, 10)...)
-		seen.until(t, w, "millrace_running_records")
-	}
+	produce(t, c, requests, slices.Repeat([]string{`{"inputs": [[7]]}`}, 40)...)
 	seen.until(t, w, "millrace_queued_records", "millrace_in_flight_records", "millrace_in_flight_bytes", "millrace_publish_pending_records",
 		"millrace_partition_lag_records", "millrace_partition_lag_seconds", "millrace_oldest_record_age_seconds", "inference_queue_len")
 	seen.until(t, g, "millrace_group_lag_records")
@@ -205,10 +210,19 @@ func lintSeries(t *testing.T, text string) {
 // produce writes requests to one partition, in one batch.
 func produce(t *testing.T, c *kfake.Cluster, topic string, values ...string) {
 	t.Helper()
-	cl := client(t, c.ListenAddrs()[0], kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(20*time.Millisecond))
 	var recs []*kgo.Record
 	for _, v := range values {
-		recs = append(recs, &kgo.Record{Topic: topic, Value: []byte(v), Headers: []kgo.RecordHeader{{Key: wire.ContentType, Value: []byte("application/json")}}})
+		recs = append(recs, &kgo.Record{Topic: topic, Value: []byte(v)})
 	}
+	cl := client(t, c.ListenAddrs()[0], kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(20*time.Millisecond))
 	require.NoError(t, cl.ProduceSync(t.Context(), recs...).FirstErr())
+}
+
+// ask writes a request for a model.
+func ask(t *testing.T, c *kfake.Cluster, model, value string) {
+	t.Helper()
+	r := &kgo.Record{Topic: requests, Value: []byte(value), Headers: []kgo.RecordHeader{{Key: wire.Model, Value: []byte(model)}}}
+	cl := client(t, c.ListenAddrs()[0])
+	defer cl.Close()
+	require.NoError(t, cl.ProduceSync(t.Context(), r).FirstErr())
 }
