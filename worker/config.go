@@ -11,7 +11,7 @@ import (
 
 // Config is how the pool works.
 type Config struct {
-	Executors       int           `env:"EXECUTORS" envDefault:"0" help:"Batches that run at the same time; 0: one a core."`
+	Executors       int           `env:"EXECUTORS" envDefault:"0" help:"Batches that run at the same time; 0: one more than cores."`
 	MaxBatch        int           `env:"MAX_BATCH" envDefault:"64" help:"Rows in one call of the model; a larger request runs alone."`
 	BatchDelay      time.Duration `env:"BATCH_DELAY" envDefault:"0" help:"Longest that a record is held back for its batch to fill."`
 	MaxRequestBytes int           `env:"MAX_REQUEST_BYTES" envDefault:"1048576" help:"Bytes of one request's value."`

@@ -76,7 +76,9 @@ type item struct {
 // New returns a pool that Run starts.
 func New(cfg Config, deps Deps) *Pool {
 	if cfg.Executors == 0 {
-		cfg.Executors = runtime.GOMAXPROCS(0)
+		// While the model's calls hold all the cores, one more decodes the
+		// next batch or publishes the last.
+		cfg.Executors = runtime.GOMAXPROCS(0) + 1
 	}
 	p := &Pool{cfg: cfg, deps: deps, codec: snapshotCodec, seqs: map[seqKey]*sequence{}}
 	p.ready.L = &p.mu
