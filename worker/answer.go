@@ -14,7 +14,7 @@ func (e *executor) reply(ctx context.Context, t task, outputs []model.Tensor) {
 		return
 	}
 	from := len(e.values)
-	err := e.guard(t, func() (err error) {
+	err := e.guard(func() (err error) {
 		values, err := e.codec(e.snap).Encode(e.values, t.req, outputs, e.snap.Name, e.snap.Version)
 		if err == nil {
 			e.values = values
@@ -37,10 +37,7 @@ func (e *executor) refuse(ctx context.Context, t task, err error) {
 		return
 	}
 	verdict := model.AsError(err)
-	if verdict.Err != nil {
-		e.deps.Logger.Warn("request failed", "topic", t.rec.Topic, "partition", t.rec.Partition,
-			"offset", t.rec.Offset, "code", string(verdict.Code), "err", verdict.Err)
-	}
+	e.complain(t, verdict)
 	from := len(e.values)
 	e.values = e.codec(e.snap).EncodeError(e.values, t.req, verdict)
 	e.send(ctx, t, wire.Answer{

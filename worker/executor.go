@@ -127,7 +127,7 @@ func (e *executor) decode(ctx context.Context, failed error) {
 		}
 		if err == nil {
 			ct, _ := wire.Header(it.rec, wire.ContentType)
-			err = e.guard(t, func() error { return e.codec(e.snap).Decode(t.req, string(ct), it.rec.Value) })
+			err = e.guard(func() error { return e.codec(e.snap).Decode(t.req, string(ct), it.rec.Value) })
 		} else {
 			*t.req = model.Request{} // whose dialect is that of an earlier record
 		}
@@ -223,7 +223,7 @@ func (e *executor) call(ctx context.Context, tasks []task) (outputs []model.Tens
 	e.deps.Metrics.BatchRows.Observe(float64(e.join.Rows))
 	err = e.retry(ctx, func() error {
 		start := time.Now()
-		err := e.guard(tasks[0], func() (err error) {
+		err := e.guard(func() (err error) {
 			outputs, err = e.snap.Model.Predict(ctx, e.join.Inputs)
 			return err
 		})
@@ -262,12 +262,10 @@ func (e *executor) retry(ctx context.Context, f func() error) error {
 }
 
 // guard turns a panic into the answer of the record that it is about.
-func (e *executor) guard(t task, f func() error) (err error) {
+func (e *executor) guard(f func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			e.deps.Logger.Error("request panicked", "topic", t.rec.Topic, "partition", t.rec.Partition,
-				"offset", t.rec.Offset, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
-			err = &model.Error{Code: model.Internal, Message: "internal error"}
+			err = &model.Error{Code: model.Internal, Message: "internal error", Err: fmt.Errorf("panic: %v\n%s", r, debug.Stack())}
 		}
 	}()
 	return f()

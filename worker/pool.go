@@ -47,6 +47,8 @@ type Pool struct {
 	deps  Deps
 	codec func(*model.Snapshot) codec
 
+	complaints complaints
+
 	mu     sync.Mutex // guards what follows
 	ready  sync.Cond
 	queue  []*item // FIFO

@@ -1,12 +1,14 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -227,6 +229,27 @@ func TestTheStatusThatWasPublishedCounts(t *testing.T) {
 		synctest.Wait()
 		require.InDelta(t, 1, testutil.ToFloat64(r.deps.Metrics.Errors.WithLabelValues("TOO_LARGE", "m", "1")), 0)
 		require.Zero(t, testutil.ToFloat64(r.deps.Metrics.Requests.WithLabelValues("ok", "m", "1")))
+	})
+}
+
+func TestFailuresDoNotFloodTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(&fake{})
+		var out bytes.Buffer
+		r.deps.Logger = slog.New(slog.NewTextHandler(&out, nil))
+		ctx, kill := context.WithCancel(t.Context())
+		go func() { _ = r.Run(ctx) }()
+		for o := range int64(100) {
+			r.Submit(t.Context(), []*kgo.Record{rec(0, 2*o, "!"), rec(0, 2*o+1, "bad")}, r.resolved)
+		}
+		time.Sleep(quietFor)
+		r.Submit(t.Context(), []*kgo.Record{rec(0, 200, "!")}, r.resolved)
+		time.Sleep(time.Second)
+		kill()
+		synctest.Wait()
+		require.Equal(t, 2, strings.Count(out.String(), "\n"), out.String())
+		require.Contains(t, out.String(), "err=poison not_logged_before=99")
+		require.NotContains(t, out.String(), "INVALID_INPUT")
 	})
 }
 
