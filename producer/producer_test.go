@@ -161,7 +161,7 @@ func TestBecomesErrorAndDeadLetter(t *testing.T) {
 			require.Equal(t, c.want, string(got["results"].Value))
 			h := headers(got["dlq"])
 			require.Equal(t, []string{"requests", "4", "7", "g", "1", c.want}, []string{
-				h[dlqTopic], h[dlqPartition], h[dlqOffset], h[dlqGroup], h[dlqCount], h[dlqCode],
+				h[wire.DeadTopic], h[wire.DeadPartition], h[wire.DeadOffset], h[wire.DeadGroup], h[wire.DeadDeliveries], h[wire.DeadCode],
 			})
 			require.Equal(t, "in", string(got["dlq"].Value))
 			require.InDelta(t, 1, testutil.ToFloat64(r.deps.Metrics.DeadLetters.WithLabelValues(c.want)), 0)
@@ -176,7 +176,7 @@ func TestDeadLetterWithoutPayload(t *testing.T) {
 	require.Equal(t, "INVALID_INPUT", r.publish(t, a))
 	dead := r.records(t, 2)["dlq"]
 	require.Empty(t, dead.Value)
-	require.NotEmpty(t, headers(dead)[dlqOmitted])
+	require.NotEmpty(t, headers(dead)[wire.DeadPayloadOmitted])
 	require.InDelta(t, 1, testutil.ToFloat64(r.deps.Metrics.PublishErrors.WithLabelValues("dead_letter")), 0)
 }
 
@@ -201,7 +201,7 @@ func TestWhatIsEchoedMayBeTooLarge(t *testing.T) {
 			got := r.records(t, 2)
 			require.Equal(t, c.status, headers(got["results"])["status"])
 			require.Equal(t, "requests/4/7", headers(got["results"])["ce_id"])
-			require.Equal(t, "7", headers(got["dlq"])[dlqOffset])
+			require.Equal(t, "7", headers(got["dlq"])[wire.DeadOffset])
 		})
 	}
 }

@@ -7,25 +7,13 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/millrace/millrace/internal/wire"
 	"github.com/millrace/millrace/metrics"
 	"github.com/millrace/millrace/model"
-)
-
-// The dead letter's headers, by KIP-1191 where it names them.
-const (
-	dlqPrefix    = "__dlq.errors."
-	dlqTopic     = dlqPrefix + "topic"
-	dlqPartition = dlqPrefix + "partition"
-	dlqOffset    = dlqPrefix + "offset"
-	dlqGroup     = dlqPrefix + "group"
-	dlqCount     = dlqPrefix + "delivery.count"
-	dlqMessage   = dlqPrefix + "message"
-	dlqCode      = dlqPrefix + "code"
-	dlqOmitted   = dlqPrefix + "payload.omitted"
 )
 
 // target is where an answer goes. partition is -1 when the key or the source
@@ -112,7 +100,7 @@ func (pub *publication) record(t target) *kgo.Record {
 	}
 	pub.begun = true
 	h := append(m.headers[:0], pub.headersOf(a)...)
-	for _, key := range []string{wire.CorrelationID, wire.TraceParent, wire.TraceState} {
+	for _, key := range echoed() {
 		if v, ok := wire.Header(req, key); ok {
 			h = append(h, kgo.RecordHeader{Key: key, Value: v})
 		}
@@ -164,18 +152,33 @@ func (p *Producer) headersOf(a *wire.Answer) []kgo.RecordHeader {
 	return s.headers
 }
 
+// echoed lists the headers that an answer takes from its request.
+func echoed() []string {
+	return []string{wire.CorrelationID, wire.TraceParent, wire.TraceState, wire.OriginalID}
+}
+
 // deadLetter is the request, with the reason why it has no prediction.
 func (pub *publication) deadLetter() *kgo.Record {
 	a, req := pub.answer, pub.answer.Request
-	h := slices.Grow(slices.Clone(req.Headers), 8)
-	add := func(key, value string) { h = append(h, kgo.RecordHeader{Key: key, Value: []byte(value)}) }
-	add(dlqTopic, req.Topic)
-	add(dlqPartition, strconv.Itoa(int(req.Partition)))
-	add(dlqOffset, strconv.FormatInt(req.Offset, 10))
-	add(dlqGroup, pub.deps.Group)
-	add(dlqCount, "1")
-	add(dlqMessage, short(a.Message))
-	add(dlqCode, a.Status)
+	h := slices.Grow(wire.WithoutReserved(req.Headers), 12)
+	add := func(key, value string) {
+		if value != "" {
+			h = append(h, kgo.RecordHeader{Key: key, Value: []byte(value)})
+		}
+	}
+	add(wire.DeadTopic, req.Topic)
+	add(wire.DeadPartition, strconv.Itoa(int(req.Partition)))
+	add(wire.DeadOffset, strconv.FormatInt(req.Offset, 10))
+	add(wire.DeadGroup, pub.deps.Group)
+	add(wire.DeadDeliveries, "1")
+	add(wire.DeadMessage, short(a.Message))
+	add(wire.DeadCode, a.Status)
+	add(wire.DeadModel, a.ModelName)
+	add(wire.DeadModelVersion, a.ModelVersion)
+	add(wire.DeadTime, time.Now().UTC().Format(time.RFC3339Nano))
+	if !req.Timestamp.IsZero() {
+		add(wire.DeadRequestTime, wire.FormatTime(req.Timestamp))
+	}
 	return &kgo.Record{Topic: pub.deps.Topics.DeadLetters, Partition: req.Partition, Key: req.Key, Value: req.Value, Headers: h}
 }
 
@@ -195,15 +198,15 @@ func short(s string) string {
 func lighten(kind string, r *kgo.Record) bool {
 	if kind == metrics.KindDeadLetter && r.Value != nil {
 		r.Value = nil
-		r.Headers = append(r.Headers, kgo.RecordHeader{Key: dlqOmitted, Value: []byte("the request is too large for the dead-letter topic")})
+		r.Headers = append(r.Headers, kgo.RecordHeader{Key: wire.DeadPayloadOmitted, Value: []byte("the request is too large for the dead-letter topic")})
 		return true
 	}
 	before := len(r.Headers)
 	r.Headers = slices.DeleteFunc(slices.Clone(r.Headers), func(h kgo.RecordHeader) bool {
 		if kind == metrics.KindDeadLetter {
-			return !strings.HasPrefix(h.Key, dlqPrefix)
+			return !wire.Reserved(h.Key)
 		}
-		return h.Key == wire.CorrelationID || h.Key == wire.TraceParent || h.Key == wire.TraceState
+		return slices.Contains(echoed(), h.Key)
 	})
 	if len(r.Headers) < before {
 		return true
