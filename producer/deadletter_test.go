@@ -1,6 +1,7 @@
 package producer
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -36,12 +37,10 @@ func TestADeadLetterSaysWhoRefusedWhatWhen(t *testing.T) {
 			require.NoError(t, err)
 			require.WithinRange(t, refused, before.Add(-time.Second), time.Now())
 			delete(got, wire.DeadTime)
-			for key, value := range map[string]string{
+			maps.Copy(c.want, map[string]string{
 				wire.DeadTopic: "requests", wire.DeadPartition: "4", wire.DeadOffset: "7", wire.DeadGroup: "g", wire.DeadDeliveries: "1",
 				wire.DeadCode: "MODEL_FAILED", wire.DeadMessage: "MODEL_FAILED: no", wire.DeadRequestTime: "2026-03-04T05:06:07.089Z",
-			} {
-				c.want[key] = value
-			}
+			})
 			require.Equal(t, c.want, got)
 		})
 	}

@@ -105,6 +105,9 @@ the parts on their own, against your Kafka and your registry:
   MILLRACE_MODEL=models:/forecaster@champion millrace worker
   millrace gateway
 
+What got no prediction is in the dead-letter topic: 'millrace dlq' shows it, and
+puts it back.
+
 Configuration is environment variables; 'millrace worker --help' lists those of
 the worker. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.`,
 		SilenceErrors: true, SilenceUsage: true,
@@ -114,6 +117,6 @@ the worker. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.`,
 	root.SetIn(p.in)
 	root.SetOut(p.out)
 	root.SetErr(p.err)
-	root.AddCommand(p.upCommand(), p.workerCommand(), p.gatewayCommand(), p.modelCommand(), p.loadCommand(), p.versionCommand(), p.configCommand())
+	root.AddCommand(p.upCommand(), p.workerCommand(), p.gatewayCommand(), p.modelCommand(), p.loadCommand(), p.dlqCommand(), p.versionCommand(), p.configCommand())
 	return root
 }

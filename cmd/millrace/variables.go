@@ -34,6 +34,7 @@ func configured() []struct {
 		{"gateway", &gatewayConfig{}},
 		{"up", &upConfig{}},
 		{"model", &sourceConfig{}},
+		{"dlq", &dlqConfig{}},
 	}
 }
 
