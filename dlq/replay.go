@@ -18,6 +18,7 @@ type Replay struct {
 	Limit     int     // requests; 0: all that the filter picks
 	DryRun    bool    // send nothing
 	KeepReply bool    // keep the headers that say where the answer goes
+	Results   string  // topic to look in for what has a prediction by now; "": it is not looked for
 	// Each is called for every request, when it is committed, or in a dry run
 	// when it would be sent; it may be nil.
 	Each func(Sent)
@@ -37,6 +38,7 @@ type Result struct {
 	Sent     int
 	Expired  int // of these, without their deadline, which is past
 	Replayed int // were replayed before
+	Answered int // have a prediction by now
 	Repeated int // say again what another dead letter says: their request was refused twice
 	Missing  int // have no payload
 	TooLarge int // are larger than the broker takes
@@ -65,6 +67,7 @@ type run struct {
 	cl       *kgo.Client
 	admin    *kadm.Client
 	replayed map[key]string
+	answered map[string]bool
 	topics   map[string]error // where requests go: nil when it can be written to
 
 	batch []Sent
@@ -98,6 +101,11 @@ func (r Replay) Run(ctx context.Context) (Result, error) {
 	if s.replayed, err = t.notes(ctx, r.Tell); err != nil {
 		return s.res, err
 	}
+	if r.Results != "" {
+		if s.answered, err = s.answeredSince(ctx, t); err != nil {
+			return s.res, err
+		}
+	}
 	what := "replaying"
 	if r.DryRun {
 		what = "looking for what to replay"
@@ -126,6 +134,9 @@ func (s *run) put(ctx context.Context, l *Letter) error {
 		return nil
 	case as != "":
 		s.res.Replayed++
+		return nil
+	case s.answered[l.Request.String()] || s.answered[l.original()]:
+		s.res.Answered++
 		return nil
 	case l.Missing != "":
 		s.res.Missing++

@@ -124,6 +124,33 @@ func TestTooLargeIsLeftOut(t *testing.T) {
 	})
 }
 
+// What has a prediction by now is passed over: the request's own, taken in again
+// after a crash, or that of another replay of the same original.
+func TestWhatWasAnsweredSinceIsNotReplayed(t *testing.T) {
+	virtual(t, func(b *bench) {
+		const results = "results"
+		require.NoError(t, b.cluster.CreateTopic(results, partitions, nil))
+		old := &kgo.Record{Topic: results, Headers: []kgo.RecordHeader{header(wire.Status, "ok"), header(wire.ID, "requests/2/3")}}
+		b.write(old)
+		time.Sleep(time.Second)
+		b.write(b.letter(0, "UNAVAILABLE"), b.letter(1, "INTERNAL", header(wire.OriginalID, "requests/1/9")), b.letter(2, "INTERNAL"), b.letter(0, "INTERNAL"))
+		for _, h := range [][]kgo.RecordHeader{
+			{header(wire.Status, "UNAVAILABLE"), header(wire.ID, "requests/0/4")},
+			{header(wire.Status, "ok"), header(wire.ID, "requests/0/1")},
+			{header(wire.Status, "ok"), header(wire.ID, "requests/1/77"), header(wire.OriginalID, "requests/1/9")},
+			{header(wire.Status, "ok"), header(wire.ID, "requests/1/78")},
+		} {
+			b.write(&kgo.Record{Topic: results, Headers: h})
+		}
+		res, err := b.replay(func(r *Replay) { r.Results = results })
+		require.NoError(t, err)
+		require.Equal(t, Result{Picked: 4, Sent: 2, Answered: 2}, res)
+		res, err = b.replay()
+		require.NoError(t, err)
+		require.Equal(t, Result{Picked: 4, Sent: 2, Replayed: 2}, res, "unless it is not looked for")
+	})
+}
+
 func TestLimitAndFilters(t *testing.T) {
 	virtual(t, func(b *bench) {
 		b.fill(6)

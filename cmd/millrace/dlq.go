@@ -21,9 +21,10 @@ import (
 
 // dlqConfig is all that `millrace dlq` is told by the environment.
 type dlqConfig struct {
-	Kafka kafka.Config `envPrefix:"MILLRACE_"`
-	Topic struct {
+	Kafka  kafka.Config `envPrefix:"MILLRACE_"`
+	Topics struct {
 		DeadLetters string `env:"TOPIC_DLQ" envDefault:"dlq.inference.requests" help:"Requests that got no prediction are copied here."`
+		Results     string `env:"TOPIC_RESULTS" envDefault:"inference.results" help:"Answers are written here."`
 	} `envPrefix:"MILLRACE_"`
 }
 
@@ -35,7 +36,9 @@ func (p *program) dlqCommand() *cobra.Command {
 prediction, with the reason in its headers.
 
 Look first, mend what was wrong (the model, its alias, what sends the requests),
-then put the requests back.`,
+then put the requests back.
+
+` + environment(&dlqConfig{}),
 		Example: `  millrace dlq inspect --since 24h
   millrace dlq inspect --show dlq.inference.requests/3/17
   millrace dlq replay --code MODEL_NOT_FOUND --model fraud --dry-run
@@ -150,9 +153,8 @@ func parseWhen(text string, now time.Time) (time.Time, error) {
 }
 
 // dlqSource is the topic to read, with progress on standard error.
-func (p *program) dlqSource() (dlq.Source, *progressLine, error) {
-	var cfg dlqConfig
-	if err := p.parse(&cfg); err != nil {
+func (p *program) dlqSource(cfg *dlqConfig) (dlq.Source, *progressLine, error) {
+	if err := p.parse(cfg); err != nil {
 		return dlq.Source{}, nil, err
 	}
 	opts, err := cfg.Kafka.Opts(p.toolLogger())
@@ -160,7 +162,7 @@ func (p *program) dlqSource() (dlq.Source, *progressLine, error) {
 		return dlq.Source{}, nil, usageError(err)
 	}
 	line := &progressLine{out: p.err, terminal: isTerminal(p.err), begun: time.Now()}
-	return dlq.Source{Topic: cfg.Topic.DeadLetters, Opts: opts, Tell: line.tell}, line, nil
+	return dlq.Source{Topic: cfg.Topics.DeadLetters, Opts: opts, Tell: line.tell}, line, nil
 }
 
 // adviseDLQ says what to do about an error, where that is known.

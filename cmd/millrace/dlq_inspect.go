@@ -69,7 +69,7 @@ func (p *program) runDLQInspect(ctx context.Context, f *dlqInspect) error {
 	if err := errors.Join(err, negative, checkOutput(f.output)); err != nil {
 		return usageError(err)
 	}
-	source, line, err := p.dlqSource()
+	source, line, err := p.dlqSource(&dlqConfig{})
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 type dlqReplay struct {
 	dlqFilters
 	dlq.Replay
+	unanswered bool
 }
 
 func (p *program) dlqReplayCommand() *cobra.Command {
@@ -37,6 +38,10 @@ refused again is a new dead letter, and may be replayed again.
 kafka_replyTopic and kafka_replyPartition are dropped, for whoever waited is gone:
 the answer goes to the results topic. So is a ce_expirytime that is past.
 
+After a worker's crash a request may have been refused once and answered with a
+prediction once; --unanswered passes over those, and over originals that another
+replay got a prediction for. It reads the results from the earliest dead letter on.
+
 It exits with 0 when all that can be replayed was, with 1 when it was stopped or
 failed on the way, and with 2 when a flag is wrong.`,
 		Example: `  millrace dlq replay --code MODEL_NOT_FOUND --model fraud --dry-run
@@ -52,6 +57,7 @@ failed on the way, and with 2 when a flag is wrong.`,
 	flags.Float64Var(&f.Rate, "rate", 0, "requests a second; 0 is as fast as the broker takes them")
 	flags.IntVar(&f.Limit, "limit", 0, "requests to send at most; 0 is all")
 	flags.BoolVar(&f.KeepReply, "keep-reply", false, "keep kafka_replyTopic and kafka_replyPartition: whoever asked still waits")
+	flags.BoolVar(&f.unanswered, "unanswered", false, "read the results topic too, and pass over what has a prediction by now")
 	return cmd
 }
 
@@ -63,12 +69,16 @@ func (p *program) runDLQReplay(ctx context.Context, f *dlqReplay) error {
 	if err != nil {
 		return usageError(err)
 	}
-	source, line, err := p.dlqSource()
+	var cfg dlqConfig
+	source, line, err := p.dlqSource(&cfg)
 	if err != nil {
 		return err
 	}
 	r, sent := f.Replay, 0
 	r.Source, r.Filter = source, filter
+	if f.unanswered {
+		r.Results = cfg.Topics.Results
+	}
 	r.Each = func(s dlq.Sent) {
 		sent++
 		if f.DryRun {
@@ -111,6 +121,7 @@ func writeReplay(w io.Writer, r dlq.Result, dry bool) {
 	}{
 		{r.Expired, "of these without their deadline, which is past"},
 		{r.Replayed, "not sent: replayed before"},
+		{r.Answered, "not sent: answered with a prediction since"},
 		{r.Repeated, "not sent: another dead letter is of the same request"},
 		{r.Missing, "not sent: the dead letter has no payload"},
 		{r.TooLarge, "not sent: larger than the broker takes"},
