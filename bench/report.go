@@ -35,7 +35,8 @@ func (r *result) write(w io.Writer) {
 	fmt.Fprintf(w, "| limit | %.0f | %.0f – %.0f | %.2f | |\n", limits.mid, limits.low, limits.high, own)
 	r.line(w, "worker", r.work)
 	ratios, costs := stats(r.ratios), stats(r.costs)
-	fmt.Fprintf(w, "| **of its limit** | **%.2f** | %.2f – %.2f | %.2f | |\n", ratios.mid, ratios.low, ratios.high, costs.mid)
+	fmt.Fprintf(w, "| **of its limit** | **%.2f** | %.2f – %.2f | | |\n", ratios.mid, ratios.low, ratios.high)
+	fmt.Fprintf(w, "| of it in processor time | %.2f | %.2f – %.2f | | |\n", costs.mid, costs.low, costs.high)
 	if ratios.mid < target {
 		fmt.Fprintf(w, "\nThe target of %.1f is not reached.\n", target)
 	}
