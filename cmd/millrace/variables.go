@@ -33,7 +33,7 @@ func configured() []struct {
 		{"worker", &workerConfig{}},
 		{"gateway", &gatewayConfig{}},
 		{"up", &upConfig{}},
-		{"model", &sourceConfig{}},
+		{"model", &predictConfig{}},
 		{"dlq", &dlqConfig{}},
 	}
 }
