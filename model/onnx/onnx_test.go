@@ -232,6 +232,23 @@ func TestCancelled(t *testing.T) {
 	require.NoError(t, err, "the lane is usable again")
 }
 
+// TestStuck holds that a model which hangs lets go when it is no longer waited
+// for.
+func TestStuck(t *testing.T) {
+	m := open(t, onnxtest.Stuck(3), onnx.Options{Lanes: 1})
+	ok := []model.Tensor{tensor(model.Float32, []float32{1, 2, 3, 4, 5, 6, 7, 8}, 2, 4)}
+	out, err := m.Predict(t.Context(), ok)
+	require.NoError(t, err)
+	require.Equal(t, []float32{10, 3, 26, 3}, model.View[float32](&out[0]))
+
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err = m.Predict(ctx, []model.Tensor{tensor(model.Float32, []float32{1, 2, 3, onnxtest.StuckOn}, 1, 4)})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	_, err = m.Predict(t.Context(), ok)
+	require.NoError(t, err, "the lane is usable again")
+}
+
 func TestCloseWaitsForCalls(t *testing.T) {
 	m, err := onnx.Open(t.Context(), write(t, onnxtest.MLP(1)), onnx.Options{Lanes: 2})
 	require.NoError(t, err)

@@ -45,7 +45,8 @@ type Tensor struct {
 	External map[string]string // location, offset, length: float data in a file
 }
 
-// Attr is a node's attribute: an int, []int64, []string or string.
+// Attr is a node's attribute: an int, []float32, []int64, []string, string, or
+// Graph, the body of a loop.
 type Attr struct {
 	Name  string
 	Value any
@@ -68,6 +69,17 @@ type Graph struct {
 
 // Bytes is the model file.
 func (g Graph) Bytes() []byte {
+	opset := g.Opset
+	if opset == 0 {
+		opset = 17
+	}
+	model := number(nil, 1, 8)
+	model = message(model, 7, g.graph())
+	model = message(model, 8, number(text(nil, 1, ""), 2, opset))
+	return message(model, 8, number(text(nil, 1, "ai.onnx.ml"), 2, 3))
+}
+
+func (g Graph) graph() []byte {
 	var graph []byte
 	for _, n := range g.Nodes {
 		graph = message(graph, 1, n.bytes())
@@ -82,14 +94,7 @@ func (g Graph) Bytes() []byte {
 	for _, v := range g.Outputs {
 		graph = message(graph, 12, v.bytes())
 	}
-	opset := g.Opset
-	if opset == 0 {
-		opset = 17
-	}
-	model := number(nil, 1, 8)
-	model = message(model, 7, graph)
-	model = message(model, 8, number(text(nil, 1, ""), 2, opset))
-	return message(model, 8, number(text(nil, 1, "ai.onnx.ml"), 2, 3))
+	return graph
 }
 
 func (v Value) bytes() []byte {
@@ -186,6 +191,8 @@ func (a Attr) bytes() []byte {
 			b = text(b, 9, s)
 		}
 		return number(b, 20, 8)
+	case Graph:
+		return number(message(b, 6, v.graph()), 20, 5)
 	default:
 		panic(fmt.Sprintf("onnxtest: attribute of type %T", a.Value))
 	}

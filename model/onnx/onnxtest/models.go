@@ -152,6 +152,44 @@ func Slow(iterations int64) []byte {
 	return g.Bytes()
 }
 
+// StuckOn is the last value of a row that [Stuck] never answers.
+const StuckOn = 7
+
+// Stuck answers as [Version] does, but a call with a row that ends in [StuckOn]
+// runs for days: such a model passes its warm-up, serves, and hangs.
+func Stuck(k int) []byte {
+	scalar := []int64{}
+	body := Graph{
+		Inputs:  []Value{{Name: "turn", Elem: Int64, Dims: scalar}, {Name: "go", Elem: Bool, Dims: scalar}, {Name: "y0", Elem: Float, Dims: []int64{-1, 2}}},
+		Outputs: []Value{{Name: "on", Elem: Bool, Dims: scalar}, {Name: "y1", Elem: Float, Dims: []int64{-1, 2}}},
+		Nodes: []Node{
+			{Op: "Identity", In: []string{"go"}, Out: []string{"on"}},
+			{Op: "Abs", In: []string{"y0"}, Out: []string{"y"}},
+			{Op: "Neg", In: []string{"y"}, Out: []string{"y1"}},
+		},
+	}
+	return Graph{
+		Inputs:  []Value{{Name: "X", Elem: Float, Dims: []int64{-1, 4}}},
+		Outputs: []Value{{Name: "Y", Elem: Float, Dims: []int64{-1, 2}}},
+		Tensors: []Tensor{
+			{Name: "W", Dims: []int64{4, 2}, Floats: []float32{1, 0, 1, 0, 1, 0, 1, 0}},
+			{Name: "B", Dims: []int64{2}, Floats: []float32{0, float32(k)}},
+			{Name: "last", Dims: scalar, Ints: []int64{3}},
+			{Name: "stuck", Dims: scalar, Floats: []float32{StuckOn}},
+			{Name: "days", Dims: scalar, Ints: []int64{1e12}},
+		},
+		Nodes: []Node{
+			{Op: "Gemm", In: []string{"X", "W", "B"}, Out: []string{"sum"}},
+			{Op: "Gather", In: []string{"X", "last"}, Out: []string{"ends"}, Attrs: []Attr{{"axis", 1}}},
+			{Op: "Equal", In: []string{"ends", "stuck"}, Out: []string{"is"}},
+			{Op: "Cast", In: []string{"is"}, Out: []string{"ones"}, Attrs: []Attr{{"to", Int64}}},
+			{Op: "ReduceSum", In: []string{"ones"}, Out: []string{"count"}, Attrs: []Attr{{"keepdims", 0}}},
+			{Op: "Mul", In: []string{"count", "days"}, Out: []string{"turns"}},
+			{Op: "Loop", In: []string{"turns", "", "sum"}, Out: []string{"Y"}, Attrs: []Attr{{"body", body}}},
+		},
+	}.Bytes()
+}
+
 // Multi has two inputs and two outputs: A[N,2] float and B[N] int64 give
 // Sum[N] float, the row's sum of A plus B, and Twice[N] int64, 2 B.
 func Multi() []byte {
