@@ -94,10 +94,17 @@ func (r *registry) version(t *testing.T, model, alias string) string {
 // point moves an alias.
 func (r *registry) point(t *testing.T, model, alias, version string) {
 	t.Helper()
+	require.NoError(t, r.move(t.Context(), model, alias, version))
+}
+
+// move is point for goroutines that cannot fail the test.
+func (r *registry) move(ctx context.Context, model, alias, version string) error {
 	body, err := json.Marshal(map[string]string{"name": model, "alias": alias, "version": version})
-	require.NoError(t, err)
-	_, err = post(t.Context(), r.url+"/api/2.0/mlflow/registered-models/alias", body)
-	require.NoError(t, err)
+	if err != nil {
+		return err
+	}
+	_, err = post(ctx, r.url+"/api/2.0/mlflow/registered-models/alias", body)
+	return err
 }
 
 // get and post return the body, and an error for any status but 200.

@@ -20,8 +20,9 @@ import (
 
 // running are the processes to be ended before this one.
 type running struct {
-	mu  sync.Mutex
-	all map[*process]bool
+	mu    sync.Mutex
+	all   map[*process]bool
+	after []func() // what else is to be undone
 }
 
 var processes = running{all: make(map[*process]bool)}
@@ -36,11 +37,21 @@ func (r *running) set(p *process, on bool) {
 	}
 }
 
+// atEnd adds what is undone with the processes.
+func (r *running) atEnd(undo func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.after = append(r.after, undo)
+}
+
 func (r *running) killAll() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for p := range r.all {
 		p.signal(syscall.SIGKILL)
+	}
+	for _, undo := range r.after {
+		undo()
 	}
 }
 
@@ -71,22 +82,33 @@ func start(t *testing.T, name string, env []string, argv ...string) *process {
 // launch is start without the end.
 func launch(t *testing.T, name, log string, env []string, argv ...string) *process {
 	t.Helper()
+	p, err := spawn(t.Context(), name, log, env, argv...)
+	require.NoError(t, err, name)
+	return p
+}
+
+// spawn is launch for goroutines that cannot fail the test.
+func spawn(ctx context.Context, name, log string, env []string, argv ...string) (*process, error) {
 	out, err := os.Create(log)
-	require.NoError(t, err)
+	if err != nil {
+		return nil, err
+	}
 	defer func() { _ = out.Close() }()
 	p := &process{name: name, log: log, done: make(chan struct{})}
-	p.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), argv[0], argv[1:]...)
+	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), argv[0], argv[1:]...)
 	p.cmd.Env = env
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	require.NoError(t, p.cmd.Start(), name)
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
 	processes.set(p, true)
 	go func() {
 		p.err = p.cmd.Wait()
 		processes.set(p, false)
 		close(p.done)
 	}()
-	return p
+	return p, nil
 }
 
 // signal reaches the process and its children.

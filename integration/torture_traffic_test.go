@@ -1,0 +1,144 @@
+//go:build integration
+
+package integration
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millrace/millrace/integration/torture"
+)
+
+// send produces requests to the partitions in turn, at a steady rate, until ctx
+// ends; then it waits until the brokers have acknowledged all.
+func (b *bench) send(ctx context.Context, cl *kgo.Client) error {
+	const burst = 20 * time.Millisecond
+	tick := time.NewTicker(burst)
+	defer tick.Stop()
+	n := max(1, b.rate*int(burst/time.Millisecond)/1000)
+	var failed atomic.Pointer[error]
+	for i := 0; ctx.Err() == nil; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+		for range n {
+			// What ends ctx must not abort what may be on the broker already.
+			cl.Produce(context.WithoutCancel(ctx), b.requests.Record(i, int32(i%partitions)), func(_ *kgo.Record, err error) {
+				if err != nil {
+					failed.CompareAndSwap(nil, &err)
+					return
+				}
+				b.sent.Add(1)
+			})
+			i++
+		}
+	}
+	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	err := cl.Flush(flush)
+	if e := failed.Load(); e != nil {
+		err = errors.Join(err, *e)
+	}
+	return err
+}
+
+// read fills the ledger until ctx ends.
+func (b *bench) read(ctx context.Context, cl *kgo.Client) {
+	for ctx.Err() == nil {
+		cl.PollFetches(ctx).EachRecord(b.ledger.Read)
+	}
+}
+
+// sample looks at the committed offsets until ctx ends: first at them, then at
+// the ends of what is written. What answers a committed request is below.
+func (b *bench) sample(ctx context.Context) {
+	for ; ctx.Err() == nil; nap(ctx, 500*time.Millisecond) {
+		once, cancel := context.WithTimeout(ctx, 3*time.Second)
+		committed, err := b.committed(once)
+		var ends torture.Ends
+		if err == nil {
+			ends, err = b.ends(once, results, replies, deadLetters)
+		}
+		cancel()
+		if err == nil {
+			b.ledger.Audit(committed, ends)
+		}
+	}
+}
+
+// committed are the offsets of the requests topic that the group has committed.
+func (b *bench) committed(ctx context.Context) (map[int32]int64, error) {
+	at := make(map[int32]int64)
+	if b.mode == queue {
+		groups, err := b.cluster.admin.DescribeShareGroupOffsets(ctx, group)
+		if err == nil {
+			err = groups.Error()
+		}
+		if err != nil {
+			return nil, err
+		}
+		for p, o := range groups[group].Offsets[requests] {
+			if o.Err != nil {
+				return nil, o.Err
+			}
+			at[p] = o.StartOffset
+		}
+		return at, nil
+	}
+	offsets, err := b.cluster.admin.FetchOffsets(ctx, group)
+	if err == nil {
+		err = offsets.Error()
+	}
+	if err != nil {
+		return nil, err
+	}
+	offsets.Each(func(o kadm.OffsetResponse) {
+		if o.Topic == requests {
+			at[o.Partition] = o.At
+		}
+	})
+	return at, nil
+}
+
+// ends are the high watermarks: answers of a transaction that has not ended are
+// below them.
+func (b *bench) ends(ctx context.Context, topics ...string) (torture.Ends, error) {
+	listed, err := b.cluster.admin.ListEndOffsets(ctx, topics...)
+	if err == nil {
+		err = listed.Error()
+	}
+	if err != nil {
+		return nil, err
+	}
+	ends := make(torture.Ends)
+	listed.Each(func(o kadm.ListedOffset) {
+		if ends[o.Topic] == nil {
+			ends[o.Topic] = make(map[int32]int64)
+		}
+		ends[o.Topic][o.Partition] = o.Offset
+	})
+	return ends, nil
+}
+
+// lag is what the group has not committed of the requests.
+func (b *bench) lag(ctx context.Context) (int64, error) {
+	committed, err := b.committed(ctx)
+	if err != nil {
+		return 0, err
+	}
+	ends, err := b.ends(ctx, requests)
+	if err != nil {
+		return 0, err
+	}
+	var lag int64
+	for p, end := range ends[requests] {
+		lag += end - max(0, committed[p])
+	}
+	return lag, nil
+}
