@@ -215,6 +215,12 @@ func (m *member) start(ctx context.Context) error {
 	return err
 }
 
+// kill takes the broker away, and its proxy with it: nothing answers there.
+func (m *member) kill() {
+	m.proc.kill()
+	m.proxy.Down()
+}
+
 // back starts a killed broker and waits until it answers. Its port may have
 // been taken for a moment by somebody's connection: it is tried again.
 func (m *member) back(ctx context.Context) error {
@@ -229,7 +235,7 @@ func (m *member) back(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return conn.Close()
+		return errors.Join(conn.Close(), m.proxy.Up(ctx))
 	})
 }
 

@@ -46,7 +46,7 @@ func (b *bench) make(ctx context.Context, f torture.Fault) error {
 		b.storm(ctx, f.Steps)
 	case torture.BrokerKill:
 		m := b.cluster.members[f.Broker]
-		m.proc.kill()
+		m.kill()
 		nap(ctx, f.Hold)
 		return errors.Join(m.back(ctx), b.whole(ctx))
 	case torture.BrokerPause:

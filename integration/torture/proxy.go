@@ -23,10 +23,12 @@ type Rule struct {
 // Proxy carries TCP connections to one address. It knows the clients of Kafka
 // by the id in their first request.
 type Proxy struct {
-	listener net.Listener
-	target   string
+	addr   string
+	target string
 
-	mu      sync.Mutex // guards what follows
+	mu       sync.Mutex   // guards what follows
+	listener net.Listener // nil while it is down
+	ended    bool
 	rules   map[int]Rule
 	next    int
 	changed chan struct{} // closed and replaced when the rules change
@@ -55,34 +57,72 @@ func NewProxy(ctx context.Context, target string) (*Proxy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("proxy to %s: %w", target, err)
 	}
-	return &Proxy{listener: l, target: target, rules: make(map[int]Rule), changed: make(chan struct{}), links: make(map[*link]bool)}, nil
+	return &Proxy{addr: l.Addr().String(), listener: l, target: target, rules: make(map[int]Rule), changed: make(chan struct{}), links: make(map[*link]bool)}, nil
 }
 
 // Addr is where the proxy listens.
-func (p *Proxy) Addr() string { return p.listener.Addr().String() }
+func (p *Proxy) Addr() string { return p.addr }
 
 // Run carries connections until ctx ends, and returns when all have ended.
 func (p *Proxy) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() {
-		_ = p.listener.Close() // it ends Accept
-		p.Cut("")
+		p.Down() // it ends Accept
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.ended = true
+		p.news()
 	})
 	defer stop()
 	var all sync.WaitGroup
 	defer all.Wait()
 	for {
-		client, err := p.listener.Accept()
+		p.mu.Lock()
+		l, changed := p.listener, p.changed
+		p.mu.Unlock()
 		if ctx.Err() != nil {
-			if err == nil {
-				_ = client.Close()
-			}
 			return nil
 		}
-		if err != nil {
+		if l == nil {
+			<-changed
+			continue
+		}
+		client, err := l.Accept()
+		if err == nil {
+			all.Go(func() { p.carry(ctx, client) })
+		} else if !errors.Is(err, net.ErrClosed) {
 			return fmt.Errorf("proxy to %s: %w", p.target, err)
 		}
-		all.Go(func() { p.carry(ctx, client) })
 	}
+}
+
+// Down takes the proxy away as a machine that is off: connections break and new
+// ones are refused.
+func (p *Proxy) Down() {
+	p.mu.Lock()
+	if p.listener != nil {
+		_ = p.listener.Close()
+		p.listener = nil
+		p.news()
+	}
+	p.mu.Unlock()
+	p.Cut("")
+}
+
+// Up listens again. The port may have been taken meanwhile, by somebody's
+// connection: then it is to be tried again.
+func (p *Proxy) Up(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.listener != nil || p.ended {
+		return nil
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", p.addr)
+	if err != nil {
+		return fmt.Errorf("proxy to %s: %w", p.target, err)
+	}
+	p.listener = l
+	p.news()
+	return nil
 }
 
 func (p *Proxy) carry(ctx context.Context, client net.Conn) {
@@ -227,12 +267,4 @@ func clientID(b []byte) string {
 		return ""
 	}
 	return string(b[at+2 : at+2+n])
-}
-
-// Close ends a proxy that was never run.
-func (p *Proxy) Close() error {
-	if err := p.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		return err
-	}
-	return nil
 }
