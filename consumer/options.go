@@ -22,6 +22,9 @@ func (c *Consumer) options() []kgo.Opt {
 		kgo.KeepControlRecords(),
 		kgo.FetchMaxBytes(c.cfg.FetchMaxBytes),
 		kgo.FetchMaxPartitionBytes(min(1<<20, c.cfg.FetchMaxBytes)),
+		// A connection that ends before its first answer is a broker or a proxy
+		// that goes away: the client would give up its membership.
+		kgo.AlwaysRetryEOF(),
 		kgo.SessionTimeout(c.cfg.SessionTimeout),
 		kgo.RebalanceTimeout(c.cfg.RebalanceTimeout),
 		kgo.HeartbeatInterval(c.cfg.HeartbeatInterval),

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -41,6 +40,7 @@ type Producer struct {
 	counts  map[string]prometheus.Counter // published records by kind
 	open    sync.WaitGroup                // publications; Publish does not run beside Close
 	refused atomic.Bool                   // the broker refuses: said once until it takes again
+	late    late                          // what it refused
 	shared  atomic.Pointer[shared]        // headers of the last answer, which the next mostly has too
 	used    sync.Pool                     // publications that are over
 }
@@ -56,6 +56,9 @@ func New(cfg Config, deps Deps) (*Producer, error) {
 		kgo.ProducerBatchCompression(codec),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.UnknownTopicRetries(-1),
+		// A connection that ends before its first answer is a broker or a proxy
+		// that goes away: the client would fail all that it holds.
+		kgo.AlwaysRetryEOF(),
 		kgo.RecordPartitioner(partitioner()),
 	)...)
 	if err != nil {
@@ -114,7 +117,7 @@ func (p *Producer) Publish(ctx context.Context, a *wire.Answer, acked func(statu
 	pub.status.Store(&pub.answer.Status)
 	p.open.Add(1)
 	pub.pending.Store(1) // held until all records are handed over
-	pub.send(target)     //nolint:contextcheck // The publication holds it: retries outlive this call.
+	pub.send(target)
 	pub.settle(nil)
 }
 
@@ -161,7 +164,9 @@ func (pub *publication) settle(err error) {
 
 func (pub *publication) produce(kind string, r *kgo.Record, bad *atomic.Bool) {
 	pub.pending.Add(1)
-	pub.try(kind, r, bad)
+	if !pub.behind(attempt{pub, kind, r, bad, nil}) {
+		pub.try(kind, r, bad)
+	}
 }
 
 func (pub *publication) try(kind string, r *kgo.Record, bad *atomic.Bool) {
@@ -183,11 +188,20 @@ func (pub *publication) try(kind string, r *kgo.Record, bad *atomic.Bool) {
 		pub.spoilt.Store(true)
 		pub.deps.Metrics.PublishErrors.WithLabelValues(kind).Inc()
 		// A promise must not produce: the client waits for it to return.
-		go pub.failed(kind, r, bad, err)
+		if pub.lasts(bad, err) {
+			go pub.failed(kind, r, bad, err)
+		} else {
+			pub.postpone(attempt{pub, kind, r, bad, err})
+		}
 	})
 }
 
-// failed decides what becomes of a record that was not taken.
+// lasts says that an error would be the same the next time.
+func (pub *publication) lasts(bad *atomic.Bool, err error) bool {
+	return errors.Is(err, kgo.ErrClientClosed) || pub.ctx.Err() != nil || bad != nil && bad.Load() || errors.Is(err, kerr.MessageTooLarge)
+}
+
+// failed decides what becomes of a record that will not be taken.
 func (pub *publication) failed(kind string, r *kgo.Record, bad *atomic.Bool, err error) {
 	switch {
 	case errors.Is(err, kgo.ErrClientClosed) || pub.ctx.Err() != nil:
@@ -198,20 +212,8 @@ func (pub *publication) failed(kind string, r *kgo.Record, bad *atomic.Bool, err
 		pub.instead(model.Errorf(model.TooLarge, "the answer is larger than the broker takes"))
 	case errors.Is(err, kerr.MessageTooLarge) && lighten(kind, r):
 		pub.try(kind, fresh(r), bad)
-	case errors.Is(err, kerr.MessageTooLarge):
-		pub.settle(err)
 	default:
-		if !pub.refused.Swap(true) {
-			pub.deps.Logger.Error("answers are refused, trying again", "topic", r.Topic, "err", err)
-		}
-		timer := time.NewTimer(pub.cfg.RetryBackoff)
-		defer timer.Stop()
-		select {
-		case <-pub.ctx.Done():
-			pub.settle(err)
-		case <-timer.C:
-			pub.try(kind, fresh(r), bad)
-		}
+		pub.settle(err)
 	}
 }
 
