@@ -12,6 +12,10 @@ ARGS ?=
 FUZZTIME ?= 10s
 # What `make test-integration` runs, as in: make test-integration RUN=TestSCRAM
 RUN ?= .
+# What `make torture` does, as in: make torture MODE=exactly-once FAULTS=200 SEED=7
+MODE ?= at-least-once
+FAULTS ?= 200
+SEED ?= 1
 
 export CGO_ENABLED := 1
 
@@ -70,6 +74,13 @@ test-integration: onnxruntime build ## Run the tests against the real Kafka and 
 	@scripts/fetch-kafka.sh >/dev/null
 	@scripts/fetch-mlflow.sh >/dev/null
 	go test -tags integration -count=1 -timeout 45m -v -run '$(RUN)' ./integration/
+
+.PHONY: torture
+torture: onnxruntime build ## Break what can be broken (MODE, FAULTS, SEED) and check every answer
+	@scripts/fetch-kafka.sh >/dev/null
+	@scripts/fetch-mlflow.sh >/dev/null
+	go test -tags integration -count=1 -timeout 12h -v -run '^TestTorture$$' ./integration/ \
+		-args -torture.mode='$(MODE)' -torture.faults='$(FAULTS)' -torture.seed='$(SEED)'
 
 .PHONY: bench
 bench: tools onnxruntime ## Measure the worker against its two limits

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -41,7 +42,7 @@ func (b *bench) make(ctx context.Context, f torture.Fault) error {
 	case torture.Add:
 		s.up(ctx)
 	case torture.Remove:
-		s.term()
+		s.term(ctx)
 	case torture.Storm:
 		b.storm(ctx, f.Steps)
 	case torture.BrokerKill:
@@ -79,7 +80,7 @@ func (b *bench) restart(ctx context.Context, s *slot, f torture.Fault) (err erro
 	if f.Kind == torture.Kill {
 		s.kill()
 	} else {
-		s.term()
+		s.term(ctx)
 	}
 	nap(ctx, f.Hold)
 	s.up(ctx)
@@ -92,7 +93,7 @@ func (b *bench) storm(ctx context.Context, steps []torture.Step) {
 		if s := b.slots[step.Worker]; step.Join {
 			s.up(ctx)
 		} else {
-			leaving.Go(s.term)
+			leaving.Go(func() { s.term(ctx) })
 		}
 		nap(ctx, step.Pause)
 	}
@@ -159,8 +160,8 @@ func (b *bench) network(ctx context.Context, f torture.Fault) {
 		}
 	}
 	nap(ctx, f.Hold)
-	for i := len(ends) - 1; i >= 0; i-- { // what was held back is lost with its connection
-		ends[i]()
+	for _, end := range slices.Backward(ends) { // what was held back is lost with its connection
+		end()
 	}
 }
 

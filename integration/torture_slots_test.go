@@ -114,7 +114,7 @@ func (s *slot) kill() {
 const termLimit = 60 * time.Second
 
 // term asks the worker to end, and waits for that.
-func (s *slot) term() {
+func (s *slot) term(ctx context.Context) {
 	p := s.unwant()
 	if p == nil {
 		return
@@ -127,7 +127,7 @@ func (s *slot) term() {
 	case <-timer.C:
 		s.ledger.Violate(torture.RuleStop, "%s runs %s after SIGTERM", p.log, termLimit)
 		p.signal(syscall.SIGQUIT) // its goroutines, in its log
-		nap(context.Background(), time.Second)
+		nap(ctx, time.Second)
 		p.kill()
 	}
 }

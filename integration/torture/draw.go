@@ -15,7 +15,7 @@ type planner struct {
 	busy    map[string]time.Duration // until when
 	frozen  []time.Duration          // until when, of workers that are stopped
 	running []bool                   // by slot, once all faults so far are over
-	cards   []Kind                   // what is left of the round
+	cards   []Kind                   // what is left of the rounds
 }
 
 // next draws the next fault, and lets time pass while none can be.
@@ -23,9 +23,6 @@ func (p *planner) next(n int) Fault {
 	pause := p.between(300*time.Millisecond, 1700*time.Millisecond)
 	p.now += pause
 	for {
-		if len(p.cards) == 0 {
-			p.shuffle()
-		}
 		for i, kind := range p.cards {
 			f, ok := p.draw(kind)
 			if !ok {
@@ -38,6 +35,10 @@ func (p *planner) next(n int) Fault {
 			}
 			return f
 		}
+		if len(p.cards) < 8 { // what is left may never fit, as joins when all places are taken
+			p.shuffle()
+			continue
+		}
 		p.now += 500 * time.Millisecond
 		pause += 500 * time.Millisecond
 	}
@@ -45,7 +46,7 @@ func (p *planner) next(n int) Fault {
 
 // settle is how long what a fault needs is thought to be taken beyond its hold.
 func settle(k Kind) time.Duration {
-	switch k {
+	switch k { //nolint:exhaustive // the others have a default
 	case BrokerKill:
 		return 10 * time.Second // its start, and until its replicas are in sync
 	case Hang:
@@ -57,13 +58,16 @@ func settle(k Kind) time.Duration {
 	}
 }
 
+// shuffle adds a round of cards.
 func (p *planner) shuffle() {
+	at := len(p.cards)
 	for _, d := range deck {
 		for range d.times {
 			p.cards = append(p.cards, d.kind)
 		}
 	}
-	p.r.Shuffle(len(p.cards), func(i, j int) { p.cards[i], p.cards[j] = p.cards[j], p.cards[i] })
+	round := p.cards[at:]
+	p.r.Shuffle(len(round), func(i, j int) { round[i], round[j] = round[j], round[i] })
 }
 
 // draw makes a fault of a kind. ok is false when it cannot be now.
@@ -208,4 +212,3 @@ func (p *planner) count() (n int) {
 func (p *planner) between(least, most time.Duration) time.Duration {
 	return (least + time.Duration(p.r.Int64N(int64(most-least)))).Round(10 * time.Millisecond)
 }
-

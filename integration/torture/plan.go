@@ -36,8 +36,22 @@ var deck = []struct { //nolint:gochecknoglobals // a table
 	kind  Kind
 	times int
 }{
-	{Kill, 12}, {Freeze, 4}, {Pause, 4}, {Term, 8}, {Add, 4}, {Remove, 4}, {Storm, 2}, {BrokerKill, 3}, {BrokerPause, 3},
-	{Leader, 6}, {Cut, 7}, {Slow, 3}, {Stall, 4}, {Registry, 2}, {DiskFull, 2}, {Hang, 1},
+	{Kill, 12},
+	{Freeze, 4},
+	{Pause, 4},
+	{Term, 8},
+	{Add, 4},
+	{Remove, 4},
+	{Storm, 2},
+	{BrokerKill, 3},
+	{BrokerPause, 3},
+	{Leader, 6},
+	{Cut, 7},
+	{Slow, 3},
+	{Stall, 4},
+	{Registry, 2},
+	{DiskFull, 2},
+	{Hang, 1},
 }
 
 // Kinds lists all, in the order of the report.
@@ -97,7 +111,7 @@ func (f Fault) Needs() []string {
 			needs = append(needs, worker(s.Worker))
 		}
 	}
-	switch f.Kind {
+	switch f.Kind { //nolint:exhaustive // the others need a worker alone
 	case BrokerKill, BrokerPause:
 		needs = append(needs, "brokers") // one at a time: the promise is about one
 	case Cut, Slow, Stall:

@@ -29,10 +29,10 @@ type Proxy struct {
 	mu       sync.Mutex   // guards what follows
 	listener net.Listener // nil while it is down
 	ended    bool
-	rules   map[int]Rule
-	next    int
-	changed chan struct{} // closed and replaced when the rules change
-	links   map[*link]bool
+	rules    map[int]Rule
+	next     int
+	changed  chan struct{} // closed and replaced when the rules change
+	links    map[*link]bool
 }
 
 // link is one connection and its other half.

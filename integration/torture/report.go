@@ -54,7 +54,9 @@ func seconds(d time.Duration) float64 { return float64(d.Milliseconds()) / 1000 
 // String is the report for people.
 func (r *Report) String() string {
 	var b strings.Builder
-	line := func(name, format string, args ...any) { fmt.Fprintf(&b, "  %-20s "+format+"\n", append([]any{name}, args...)...) }
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "  %-20s "+format+"\n", append([]any{name}, args...)...)
+	}
 	fmt.Fprintf(&b, "torture %s, seed %d\n", r.Mode, r.Seed)
 	line("faults", "%d in %.0f s: %s", r.Faults, r.Pressure, kinds(r.ByKind))
 	if len(r.Skipped) > 0 {
