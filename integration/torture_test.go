@@ -163,12 +163,19 @@ func (b *bench) workers(t *testing.T) {
 	}
 }
 
-// delivery are the settings of a mode.
-func (b *bench) delivery(int) []string {
-	return []string{
+// delivery are the settings of a mode for a slot's worker.
+func (b *bench) delivery(slot int) []string {
+	env := []string{
 		"MILLRACE_SESSION_TIMEOUT=" + session.String(), "MILLRACE_HEARTBEAT_INTERVAL=500ms", "MILLRACE_REBALANCE_TIMEOUT=10s",
 		"MILLRACE_DRAIN_TIMEOUT=5s",
 	}
+	switch b.mode {
+	case exactlyOnce:
+		return append(env, "MILLRACE_DELIVERY="+b.mode, fmt.Sprintf("MILLRACE_TRANSACTIONAL_ID=slot-%d", slot))
+	case queue:
+		return append(env, "MILLRACE_DELIVERY="+b.mode)
+	}
+	return env
 }
 
 // run makes the faults under steady traffic, and then holds the answers against
