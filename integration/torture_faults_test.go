@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -226,15 +227,13 @@ func (b *bench) hang(ctx context.Context, s *slot, f torture.Fault) error {
 	p := s.current()
 	err := b.point(ctx, s, stuckVersion)
 	if err == nil {
-		seen, cancel := context.WithTimeout(ctx, 10*time.Second)
-		err = poll(seen, func(ctx context.Context) error {
-			if v, err := s.serves(ctx); err != nil || v != strconv.Itoa(stuckVersion) {
-				return fmt.Errorf("version %s is served, not the one that hangs: %w", v, err)
-			}
-			return nil
-		})
+		seen, cancel := context.WithTimeout(ctx, 25*time.Second)
+		err = poll(seen, s.stuck)
 		cancel()
 		nap(ctx, f.Hold)
+		if err == nil {
+			err = s.stuck(ctx) // by now it works on nothing else
+		}
 	}
 	// Whatever happened, the alias must not stay there.
 	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
@@ -247,8 +246,28 @@ func (b *bench) hang(ctx context.Context, s *slot, f torture.Fault) error {
 	select {
 	case <-p.done:
 	case <-timer.C:
-		return fmt.Errorf("%s: the watchdog did not end it", p.name)
+		b.ledger.Violate(torture.RuleHang, "%s: %s", f, p.log)
 	case <-ctx.Done():
+	}
+	return nil
+}
+
+// stuck fails until the worker serves the model that hangs, and works on
+// requests: a rebalance may leave it without any.
+func (s *slot) stuck(ctx context.Context) error {
+	v, err := s.serves(ctx)
+	if err != nil {
+		return err
+	}
+	if v != strconv.Itoa(stuckVersion) {
+		return fmt.Errorf("version %s is served, not the one that hangs", v)
+	}
+	text, err := get(ctx, "http://"+s.addr+"/metrics")
+	if err != nil {
+		return err
+	}
+	if bytes.Contains(text, []byte("\nmillrace_running_records 0\n")) {
+		return errors.New("no request has reached the model that hangs")
 	}
 	return nil
 }

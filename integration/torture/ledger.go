@@ -28,6 +28,7 @@ const (
 	RuleLag       = "the lag does not return to 0"
 	RuleCrash     = "a worker crashed"
 	RuleStop      = "a worker does not stop"
+	RuleHang      = "a worker whose model hangs is not ended"
 	RuleVersion   = "a worker does not serve what its alias names"
 	RuleUnhandled = "the bench could not go on"
 )
