@@ -30,7 +30,7 @@ func BenchmarkIntake(b *testing.B) {
 			recs[i].Offset = next
 			next++
 		}
-		submit := l.register(recs, next)
+		submit, _ := l.register(recs, next)
 		require.Equal(b, chunk, budget.take(ctx, ctx, submit))
 		l.begin(chunk, 0)
 		for _, half := range [][]*kgo.Record{submit[chunk/2:], submit[:chunk/2]} {

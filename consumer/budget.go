@@ -19,6 +19,7 @@ type budget struct {
 	records int
 	bytes   int64
 	eager   bool          // who waits takes whatever is released
+	parked  int           // of the records, those that no pool has
 	zero    chan struct{} // closed and replaced when nothing is in flight
 }
 
@@ -121,6 +122,20 @@ func (b *budget) release(r *kgo.Record) {
 	case b.freed <- struct{}{}:
 	default:
 	}
+}
+
+// park counts records that are kept from the pool, or that no longer are.
+func (b *budget) park(n int) {
+	b.mu.Lock()
+	b.parked += n
+	b.mu.Unlock()
+}
+
+// quiet says that no pool has any record.
+func (b *budget) quiet() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.records == b.parked
 }
 
 // waitZero returns true when nothing is in flight, false when ctx ends first.

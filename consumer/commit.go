@@ -31,9 +31,9 @@ func (c *Consumer) commitLoop(ctx context.Context, stop context.CancelCauseFunc)
 	}
 }
 
-// commitWithin commits the watermarks of the leases given, or of all that are
-// held, in one request. A watermark that the broker refused stays to be
-// committed: the next call takes it up again.
+// commitWithin commits what has changed in the leases given, or in all that are
+// held, in one request. What the broker refused stays to be committed: the next
+// call takes it up again.
 func (c *Consumer) commitWithin(ctx context.Context, leases []*lease) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitBound)
 	defer cancel()
@@ -46,25 +46,24 @@ func (c *Consumer) commitWithin(ctx context.Context, leases []*lease) bool {
 	if leases == nil {
 		leases = c.held()
 	}
-	offsets := make(map[string]map[int32]kgo.EpochOffset)
-	asked := make(map[partition]*lease)
+	asked := make(map[partition]asking)
 	for _, l := range leases {
-		o, ok := l.toCommit()
-		if !ok {
-			continue
+		if d, ok := l.toCommit(); ok {
+			asked[partition{l.topic, l.partition}] = asking{l, d}
 		}
-		if offsets[l.topic] == nil {
-			offsets[l.topic] = make(map[int32]kgo.EpochOffset)
-		}
-		offsets[l.topic][l.partition] = o
-		asked[partition{l.topic, l.partition}] = l
 	}
 	if len(asked) == 0 {
 		return true
 	}
-	err := c.send(ctx, offsets, asked)
+	err := c.send(ctx, asked)
 	c.noteCommit(err)
 	return err == nil
+}
+
+// asking is one partition of a commit.
+type asking struct {
+	*lease
+	due due
 }
 
 // commitLast commits leases that are about to end. It tries again within the
@@ -78,8 +77,25 @@ func (c *Consumer) commitLast(ctx context.Context, leases []*lease) {
 	}
 }
 
-// send commits offsets and notes in the leases what the broker took.
-func (c *Consumer) send(ctx context.Context, offsets map[string]map[int32]kgo.EpochOffset, asked map[partition]*lease) error {
+// send commits, and notes in the leases what the broker took.
+func (c *Consumer) send(ctx context.Context, asked map[partition]asking) error {
+	offsets := make(map[string]map[int32]kgo.EpochOffset)
+	for p, a := range asked {
+		if offsets[p.topic] == nil {
+			offsets[p.topic] = make(map[int32]kgo.EpochOffset)
+		}
+		offsets[p.topic][p.id] = kgo.EpochOffset{Epoch: a.due.epoch, Offset: a.due.offset}
+	}
+	ctx = kgo.PreCommitFnContext(ctx, func(req *kmsg.OffsetCommitRequest) error {
+		for _, t := range req.Topics {
+			for i, p := range t.Partitions {
+				due := asked[partition{t.Topic, p.Partition}].due
+				text := due.encode(due.room)
+				t.Partitions[i].Metadata = &text
+			}
+		}
+		return nil
+	})
 	var failure error
 	c.cl.CommitOffsetsSync(ctx, offsets, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
 		if err != nil {
@@ -87,17 +103,36 @@ func (c *Consumer) send(ctx context.Context, offsets map[string]map[int32]kgo.Ep
 			return
 		}
 		for _, t := range resp.Topics {
+			if t.Topic == "" { // by its id, since version 10
+				t.Topic = c.Topic
+			}
 			for _, p := range t.Partitions {
-				l := asked[partition{t.Topic, p.Partition}]
-				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+				a, ok := asked[partition{t.Topic, p.Partition}]
+				err := kerr.ErrorForCode(p.ErrorCode)
+				if err != nil {
 					failure = err
-				} else if l != nil {
-					l.setCommitted(offsets[t.Topic][p.Partition].Offset)
+				}
+				switch {
+				case !ok:
+				case err == nil:
+					a.committed(a.due)
+				case errors.Is(err, kerr.OffsetMetadataTooLarge):
+					c.shorten(a.lease)
 				}
 			}
 		}
 	})
 	return failure
+}
+
+// shorten makes do with less metadata: the broker's limit is configuration.
+func (c *Consumer) shorten(l *lease) {
+	l.mu.Lock()
+	l.room /= 2
+	room := l.room
+	l.mu.Unlock()
+	c.Log.Warn("the broker takes less metadata with a commit (offset.metadata.max.bytes); more is answered again after a crash",
+		"topic", l.topic, "partition", l.partition, "limit", room)
 }
 
 // noteCommit counts, and logs an error when it changes.
@@ -127,39 +162,6 @@ func rebalancing(err error) bool {
 		if errors.Is(err, e) {
 			return true
 		}
-	}
-	return false
-}
-
-// progress is when the number of answered records was last found changed.
-type progress struct {
-	answered int64
-	at       time.Time
-}
-
-// watch looks for a lease whose work in flight has stopped. That its watermark
-// stands still is not enough: with a slow model its records may wait in the
-// pool for those of other partitions. Their turn has come when as many were
-// answered as can be in flight, and it never does when none is answered.
-func (c *Consumer) watch() bool {
-	now, answered := time.Now(), c.answered.Load()
-	if answered != c.progress.answered {
-		c.progress = progress{answered, now}
-	}
-	for _, l := range c.held() {
-		still, others := l.stalled(now, answered)
-		waits := now.Sub(c.progress.at) <= c.cfg.WatchdogTimeout && others <= int64(c.cfg.MaxRecords)
-		if still <= c.cfg.WatchdogTimeout || waits {
-			continue
-		}
-		l.mu.Lock()
-		watermark, inFlight := l.tracker.watermark, l.inFlight
-		l.mu.Unlock()
-		c.Log.Error("work in flight makes no progress; leaving the group", "topic", l.topic, "partition", l.partition,
-			"watermark", watermark, "in_flight", inFlight, "still", still)
-		c.Metrics.WatchdogTrips.Inc()
-		c.stalled.Store(true)
-		return true
 	}
 	return false
 }

@@ -30,6 +30,8 @@ type Config struct {
 	RevokeDrain       time.Duration `env:"REVOKE_DRAIN_TIMEOUT" envDefault:"0s" help:"Longest wait for running records of a revoked partition; 0: a third of REBALANCE_TIMEOUT."`
 	DrainTimeout      time.Duration `env:"DRAIN_TIMEOUT" envDefault:"20s" help:"Longest wait for records in flight at a stop."`
 	WatchdogTimeout   time.Duration `env:"WATCHDOG_TIMEOUT" envDefault:"2m" help:"Longest time that a partition with records in flight may make no progress."`
+	BlockedTimeout    time.Duration `env:"BLOCKED_TIMEOUT" envDefault:"30s" help:"Time without progress after which the record at the head of a partition is told of; below WATCHDOG_TIMEOUT."`
+	MaxAttempts       int           `env:"MAX_ATTEMPTS" envDefault:"5" help:"Times that workers may end at a record, or that its answer may be refused for good, before it is answered with an error; 3 or above."`
 	LagInterval       time.Duration `env:"LAG_INTERVAL" envDefault:"5s" help:"Time between two looks at the ends of the held partitions."`
 }
 
@@ -66,6 +68,12 @@ func (c Config) Validate() error {
 		if n.v <= 0 {
 			bad(n.name, "must be above zero")
 		}
+	}
+	if c.MaxAttempts <= crowdEnds {
+		bad("MAX_ATTEMPTS", "%d is below %d: a record is passed over only once it was alone", c.MaxAttempts, crowdEnds+1)
+	}
+	if c.BlockedTimeout <= 0 || c.BlockedTimeout >= c.WatchdogTimeout {
+		bad("BLOCKED_TIMEOUT", "%s is not between 0 and WATCHDOG_TIMEOUT (%s)", c.BlockedTimeout, c.WatchdogTimeout)
 	}
 	if c.CommitInterval > time.Second {
 		bad("COMMIT_INTERVAL", "%s is above 1s: the group would show a lag of the rate times it", c.CommitInterval)

@@ -3,9 +3,10 @@
 // and commits the contiguous prefix of what the pool has answered. It never
 // decodes.
 //
-// A record is resolved when its answer is acknowledged by the broker. What is
-// above the watermark at a crash is consumed again, so a request may be
-// answered twice, and is never lost.
+// A record is resolved when its answer is acknowledged by the broker. A commit
+// names, in its metadata, the resolved records above the watermark. What is in
+// flight at a crash is consumed again, so a request may be answered twice, and
+// is never lost. A record that ends its workers is found and passed over.
 package consumer
 
 import (
@@ -63,6 +64,11 @@ type Consumer struct {
 	retry  chan failed   // submissions that the pool failed; see retryLoop
 	lagNow chan struct{} // capacity 1: look at the ends now
 
+	guardNow   chan struct{} // capacity 1: see what may go on
+	quarantine atomic.Bool   // records under suspicion are in flight; set by guardLoop
+	alone      *lease        // whose record was last alone in flight; of guardLoop
+	holds      sync.Mutex    // held while a partition is paused or resumed
+
 	// commits is held while offsets are collected and committed, so that a
 	// lost partition cannot be committed under the member's next generation.
 	// A channel, for the wait for it is bounded.
@@ -79,7 +85,7 @@ type Consumer struct {
 	epoch  uint64
 	work   context.Context //nolint:containedctx // Parent of the leases' contexts: it outlives the intake's, and callbacks of the client need it.
 
-	progress   progress             // of the commit loop alone
+	advance    advance              // of the commit loop alone
 	fetchErrs  map[partition]string // of the poll loop alone
 	commitErrs string               // under commits
 }
@@ -98,6 +104,7 @@ func New(cfg Config, deps Deps) (*Consumer, error) {
 		Deps: deps, cfg: cfg,
 		retry:     make(chan failed, cfg.MaxRecords+1),
 		lagNow:    make(chan struct{}, 1),
+		guardNow:  make(chan struct{}, 1),
 		commits:   make(chan struct{}, 1),
 		leases:    make(map[partition]*lease),
 		fetchErrs: make(map[partition]string),
@@ -140,6 +147,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	side.Go(func() { c.commitLoop(work, stopIntake) })
 	side.Go(func() { c.lagLoop(work) })
 	side.Go(func() { c.retryLoop(work) })
+	side.Go(func() { c.guardLoop(work) })
 	c.pollLoop(intake)
 
 	c.stopping.Store(true)

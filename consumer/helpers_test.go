@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl"
 	"go.uber.org/goleak"
 
 	"github.com/millrace/millrace/metrics"
@@ -38,20 +39,26 @@ type bench struct {
 	client  *kgo.Client
 	admin   *kadm.Client
 	ctx     context.Context //nolint:containedctx // The bubble's: the test's own is cancelled outside of it.
+	auth    sasl.Mechanism  // nil for none
 }
 
 // virtual runs a test in virtual time against a broker of its own.
 func virtual(t *testing.T, partitions int32, test func(*bench)) {
 	t.Helper()
+	virtualBrokers(t, partitions, nil, test, kfake.NumBrokers(1), kfake.Ports(9092))
+}
+
+// virtualBrokers is virtual with brokers of some kind, and a way to sign in.
+func virtualBrokers(t *testing.T, partitions int32, auth sasl.Mechanism, test func(*bench), opts ...kfake.Opt) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		vn := &kfake.VirtualNetwork{}
-		c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(9092), kfake.ListenFn(vn.Listen),
-			kfake.SeedTopics(partitions, in, out))
+		c, err := kfake.NewCluster(append(opts, kfake.ListenFn(vn.Listen), kfake.SeedTopics(partitions, in, out))...)
 		require.NoError(t, err)
 		defer c.Close()
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
-		b := &bench{t: t, ctx: ctx, cluster: c, dial: vn.DialContext}
+		b := &bench{t: t, ctx: ctx, cluster: c, dial: vn.DialContext, auth: auth}
 		b.connect()
 		defer b.client.Close()
 		test(b)
@@ -88,11 +95,15 @@ func (b *bench) connect() {
 }
 
 func (b *bench) opts() []kgo.Opt {
-	return []kgo.Opt{
+	opts := []kgo.Opt{
 		kgo.SeedBrokers(b.cluster.ListenAddrs()...), kgo.Dialer(b.dial), kgo.DisableClientMetrics(),
 		kgo.ProducerLinger(0), kgo.MetadataMinAge(100 * time.Millisecond),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }),
 	}
+	if b.auth != nil {
+		opts = append(opts, kgo.SASL(b.auth))
+	}
+	return opts
 }
 
 // fill writes requests with the values from..from+n-1.
@@ -147,7 +158,7 @@ func config() Config {
 		SessionTimeout: 10 * time.Second, RebalanceTimeout: 30 * time.Second, HeartbeatInterval: time.Second,
 		MaxRecords: 512, MaxBytes: 1 << 20, FetchMaxBytes: 1 << 20,
 		CommitInterval: 500 * time.Millisecond, DrainTimeout: 20 * time.Second,
-		WatchdogTimeout: 2 * time.Minute, LagInterval: 5 * time.Second,
+		WatchdogTimeout: 2 * time.Minute, BlockedTimeout: 30 * time.Second, MaxAttempts: 5, LagInterval: 5 * time.Second,
 	}
 }
 

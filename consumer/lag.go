@@ -80,8 +80,11 @@ func (l *lease) bounds(start, end int64, latest bool) {
 			l.from = end
 		}
 	}
+	if l.tracker.watermark >= 0 && l.tracker.skipTo(min(start, end)) {
+		l.changes++
+	}
 	if l.tracker.watermark >= 0 {
-		l.tracker.skipTo(min(start, end))
+		l.acquitIdle(end)
 	}
 }
 
@@ -95,7 +98,7 @@ func (l *lease) lag() (records int64, oldest time.Time, waiting bool) {
 		from = l.from
 	}
 	if from = max(from, min(l.logStart, l.end)); from >= 0 {
-		records = max(0, l.end-from)
+		records = max(0, l.end-from-int64(l.tracker.done)-l.answeredAhead())
 	}
 	oldest, waiting = l.tracker.oldest()
 	return records, oldest, waiting

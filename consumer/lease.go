@@ -18,19 +18,27 @@ type lease struct {
 	ctx       context.Context //nolint:containedctx // The lease's life is what it stands for; it is handed to the pool with each submission.
 	cancel    context.CancelCauseFunc
 
-	mu        sync.Mutex // guards what follows
-	tracker   tracker
-	committed int64         // the watermark that the broker has
-	end       int64         // last stable offset, as last heard
-	from      int64         // for the lag alone, where consuming begins before the watermark is known
-	logStart  int64         // first offset of the log, as last heard
-	inFlight  int           // submitted and not given back
-	idle      chan struct{} // closed while nothing is in flight
-	closed    bool          // no more submissions
-	moving    bool          // the watermark has moved since it was last asked for
-	moved     time.Time     // when that was found, or work began
-	since     int64         // the consumer's count of answers then
-	failures  int           // submissions in a row that the pool failed
+	mu       sync.Mutex // guards what follows
+	tracker  tracker
+	end      int64         // last stable offset, as last heard
+	from     int64         // for the lag alone, where consuming begins before the watermark is known
+	logStart int64         // first offset of the log, as last heard
+	inFlight int           // submitted and not given back
+	idle     chan struct{} // closed while nothing is in flight
+	closed   bool          // no more submissions
+	moving   bool          // the watermark has moved since it was last asked for
+	moved    time.Time     // when that was found, or work began
+	since    int64         // the consumer's count of answers then
+	blocked  bool          // it was said that the watermark does not move
+	stuck    bool          // the watchdog tripped over it: its end is not clean
+	failures int           // submissions in a row that the pool failed
+
+	changes  uint64 // of what a commit says
+	sent     uint64 // the changes that the broker has
+	restored []span // answered under an earlier lease, not fetched yet
+	room     int    // bytes that the metadata may have
+	held     bool   // fetching is paused; changed under Consumer.holds too
+	guard    guard
 }
 
 func newLease(parent context.Context, topic string, partition int32, epoch uint64) *lease {
@@ -39,7 +47,8 @@ func newLease(parent context.Context, topic string, partition int32, epoch uint6
 	close(idle)
 	return &lease{
 		topic: topic, partition: partition, epoch: epoch, ctx: ctx, cancel: cancel,
-		tracker: newTracker(), committed: unknown, end: unknown, from: unknown, logStart: unknown, idle: idle,
+		tracker: newTracker(), end: unknown, from: unknown, logStart: unknown, idle: idle,
+		room: metadataMax, guard: newGuard(),
 	}
 }
 
@@ -52,34 +61,42 @@ func (l *lease) fits(first int64) bool {
 }
 
 // startAt takes over the offset that the group has committed.
-func (l *lease) startAt(offset int64) {
+func (l *lease) startAt(offset int64, epoch int32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.tracker.watermark < 0 {
-		l.tracker.watermark, l.committed = offset, offset
+		l.tracker.watermark, l.tracker.epoch = offset, epoch
 	}
 }
 
 // register tracks fetched records. Control records are no requests: they are
-// resolved at once, else a transactional topic shows a lag of one for ever.
-// It returns those to submit, in offset order.
-func (l *lease) register(recs []*kgo.Record, stable int64) []*kgo.Record {
+// resolved at once, else a transactional topic shows a lag of one for ever. So
+// are those that an earlier lease has answered. It returns those to submit, in offset order.
+func (l *lease) register(recs []*kgo.Record, stable int64) (requests []*kgo.Record, restored int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.end = max(l.end, stable)
-	requests := recs[:0]
+	if l.guard.horizon < 0 {
+		l.guard.horizon = stable
+	}
+	requests = recs[:0]
 	for _, r := range recs {
 		if !l.tracker.add(r.Offset, r.LeaderEpoch, r.Timestamp) {
 			continue
 		}
 		l.end = max(l.end, r.Offset+1)
-		if r.Attrs.IsControl() {
+		switch {
+		case r.Attrs.IsControl():
+			l.resolve(r.Offset)
+			continue
+		case l.answered(r):
+			restored++
 			l.resolve(r.Offset)
 			continue
 		}
 		requests = append(requests, r)
 	}
-	return requests
+	return requests, restored
 }
 
 // begin counts records that are about to be submitted, when the consumer's
@@ -99,8 +116,9 @@ func (l *lease) begin(n int, answered int64) bool {
 	return true
 }
 
-// finish takes a record out of flight, resolved or given back.
-func (l *lease) finish(offset int64, resolved bool) {
+// finish takes a record out of flight, resolved or given back. It says whether
+// somebody waits for that: a guard, or a partition that is held.
+func (l *lease) finish(offset int64, resolved bool) (waited bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if resolved {
@@ -111,12 +129,15 @@ func (l *lease) finish(offset int64, resolved bool) {
 	if l.inFlight == 0 {
 		close(l.idle)
 	}
+	return l.guard.gated || l.held
 }
 
 // resolve is called under mu.
 func (l *lease) resolve(offset int64) {
 	before := l.tracker.watermark
-	l.tracker.resolve(offset)
+	if l.tracker.resolve(offset) {
+		l.changes++
+	}
 	if l.tracker.watermark != before {
 		l.moving = true // the clock is looked at by who asks, not for each record
 	}
@@ -130,12 +151,19 @@ func (l *lease) failed() time.Duration {
 	return min(retryFirst<<min(l.failures-1, 10), retryMax)
 }
 
-// close ends submissions and gives back what is queued.
-func (l *lease) close(cause error) {
+// close ends submissions and gives back what is queued: the pool by the end of
+// the context, the guard by what is returned.
+func (l *lease) close(cause error) []*kgo.Record {
 	l.mu.Lock()
 	l.closed = true
+	waiting := l.guard.waiting
+	l.guard.waiting = nil
+	if l.guard.open {
+		l.changes++ // the broker has to hear of the end
+	}
 	l.mu.Unlock()
 	l.cancel(cause)
+	return waiting
 }
 
 // waitIdle returns false when ctx ends while records are in flight.
@@ -156,24 +184,44 @@ func (l *lease) waitIdle(ctx context.Context) bool {
 	}
 }
 
-// toCommit is the watermark, when the broker does not have it.
-func (l *lease) toCommit() (kgo.EpochOffset, bool) {
+// due is a commit to make.
+type due struct {
+	checkpoint
+	changes uint64
+	room    int
+}
+
+// toCommit is what the broker should know of the lease, when it does not.
+func (l *lease) toCommit() (due, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := &l.tracker
-	if t.watermark <= l.committed {
-		return kgo.EpochOffset{}, false
+	if t.watermark < 0 || l.changes == l.sent {
+		return due{}, false
 	}
-	return kgo.EpochOffset{Epoch: t.epoch, Offset: t.watermark}, true
+	d := due{checkpoint{t.watermark, t.epoch, l.guard.marks, t.spans(nil)}, l.changes, l.room}
+	if l.closed && !l.stuck {
+		d.open, d.alone = false, false
+	}
+	for _, s := range l.restored {
+		if s.first = max(s.first, t.last()+1); s.first <= s.last {
+			d.done = push(d.done, s)
+		}
+	}
+	return d, true
 }
 
-func (l *lease) setCommitted(offset int64) {
+// committed notes that the broker has taken a commit.
+func (l *lease) committed(d due) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.committed = max(l.committed, offset)
+	l.sent = max(l.sent, d.changes)
 }
 
-// stalled says for how long records have been in flight without the watermark
+// running is the number of records that the pool has; mu is held.
+func (l *lease) running() int { return l.inFlight - len(l.guard.waiting) }
+
+// stalled says for how long the pool has had records without the watermark
 // moving, and how many of the consumer's records were answered meanwhile;
 // silence is no stall.
 func (l *lease) stalled(now time.Time, answered int64) (still time.Duration, others int64) {
@@ -182,7 +230,7 @@ func (l *lease) stalled(now time.Time, answered int64) (still time.Duration, oth
 	if l.moving {
 		l.moving, l.moved, l.since = false, now, answered
 	}
-	if l.inFlight == 0 {
+	if l.running() == 0 {
 		return 0, 0
 	}
 	return now.Sub(l.moved), answered - l.since

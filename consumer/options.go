@@ -34,6 +34,7 @@ func (c *Consumer) options() []kgo.Opt {
 		kgo.OnPartitionsAssigned(c.assigned),
 		kgo.OnPartitionsRevoked(c.revoked),
 		kgo.OnPartitionsLost(c.lost),
+		kgo.OnOffsetsFetched(c.fetched),
 		kgo.AdjustFetchOffsetsFn(c.starting),
 	)
 	if c.cfg.InstanceID != "" {

@@ -21,7 +21,7 @@ func (c *Consumer) pollLoop(ctx context.Context) {
 		if free == 0 {
 			return
 		}
-		fetches := c.cl.PollRecords(ctx, free)
+		fetches := c.cl.PollRecords(ctx, min(free, pollMax))
 		taken := c.register(fetches)
 		c.cl.AllowRebalance()
 		if ctx.Err() != nil || fetches.IsClientClosed() {
@@ -55,11 +55,13 @@ func (c *Consumer) register(fetches kgo.Fetches) []intake {
 		if stable < 0 {
 			stable = p.HighWatermark
 		}
-		recs := l.register(p.Records, stable)
+		recs, restored := l.register(p.Records, stable)
 		c.Metrics.Consumed.Add(float64(len(recs)))
+		c.Metrics.Restored.Add(float64(restored))
 		if len(recs) > 0 {
 			taken = append(taken, intake{l, recs})
 		}
+		c.hold(l)
 	})
 	return taken
 }
@@ -84,10 +86,6 @@ func (c *Consumer) submit(ctx context.Context, in intake) {
 	}
 }
 
-func (c *Consumer) hand(l *lease, recs []*kgo.Record) {
-	c.Pool.Submit(l.ctx, recs, func(r *kgo.Record, err error) { c.done(l, r, err) })
-}
-
 // done is what the pool calls. A record that is not answered while its lease
 // lives is not allowed to hold the watermark for ever: it is submitted again.
 func (c *Consumer) done(l *lease, r *kgo.Record, err error) {
@@ -98,8 +96,12 @@ func (c *Consumer) done(l *lease, r *kgo.Record, err error) {
 	if err == nil {
 		c.answered.Add(1)
 	}
-	l.finish(r.Offset, err == nil)
+	waited := l.finish(r.Offset, err == nil)
 	c.budget.release(r)
+	if waited || c.quarantine.Load() {
+		c.hold(l)
+		c.wakeGuard()
+	}
 }
 
 // noteErrors logs a partition's error when it changes, and counts all.

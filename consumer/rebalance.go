@@ -40,7 +40,7 @@ func (c *Consumer) starting(_ context.Context, at map[string]map[int32]kgo.Offse
 	for topic, ids := range at {
 		for id, o := range ids {
 			if l := c.lease(partition{topic, id}); l != nil && o.EpochOffset().Offset >= 0 {
-				l.startAt(o.EpochOffset().Offset)
+				l.startAt(o.EpochOffset().Offset, o.EpochOffset().Epoch)
 			}
 		}
 	}
@@ -56,7 +56,7 @@ func (c *Consumer) renew(old *lease, first int64) *lease {
 	old.mu.Unlock()
 	c.Log.Error("the partition's log was cut: offsets go back, and records may be answered again",
 		"topic", old.topic, "partition", old.partition, "watermark", watermark, "offset", first)
-	old.close(ErrReset)
+	c.closeLease(old, ErrReset)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.open(partition{old.topic, old.partition})
@@ -71,7 +71,7 @@ func (c *Consumer) revoked(ctx context.Context, _ *kgo.Client, gone map[string][
 	}
 	c.Metrics.Rebalances.WithLabelValues(metrics.RebalanceRevoked).Inc()
 	for _, l := range leases {
-		l.close(ErrRevoked)
+		c.closeLease(l, ErrRevoked)
 	}
 	// Bounded on its own, not by the client's context: while this call
 	// blocks, the client cannot see that the session has ended.
@@ -101,7 +101,7 @@ func (c *Consumer) lost(_ context.Context, _ *kgo.Client, gone map[string][]int3
 	c.Metrics.Rebalances.WithLabelValues(metrics.RebalanceLost).Inc()
 	c.Log.Warn("partitions lost: the group had taken this member for dead", "partitions", gone)
 	for _, l := range leases {
-		l.close(ErrLost)
+		c.closeLease(l, ErrLost)
 	}
 	// After a commit under way, which the broker refuses: one that collected
 	// these offsets must not start under the next generation.

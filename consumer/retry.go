@@ -2,10 +2,14 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millrace/millrace/internal/wire"
 )
 
 // The pauses before records that the pool failed are submitted again.
@@ -50,6 +54,7 @@ func (c *Consumer) retryLoop(ctx context.Context) {
 				c.Log.Warn("pool did not answer records; submitting them again",
 					"topic", f.lease.topic, "partition", f.lease.partition, "offset", f.rec.Offset, "error", f.err)
 			}
+			c.count(f)
 			a.recs = append(a.recs, f.rec)
 		case l := <-expired:
 			c.settle(l, waiting[l])
@@ -59,6 +64,36 @@ func (c *Consumer) retryLoop(ctx context.Context) {
 		c.resubmit(waiting)
 		timer.Reset(next(waiting))
 	}
+}
+
+// count notes a failure that trying again does not end. At the last attempt
+// the record is answered with an error. A broker that is away, a shutdown and
+// a revocation are nobody's failure, and are not counted.
+func (c *Consumer) count(f failed) {
+	if !permanent(f.err) {
+		return
+	}
+	d := wire.DeliveryOf(f.rec)
+	d.Attempts++
+	if d.Attempts > c.cfg.MaxAttempts && d.Code == "" {
+		d.Attempts = c.cfg.MaxAttempts
+		d.Code, d.Message = wire.Internal, "the answer cannot be published: "+f.err.Error()
+		c.Metrics.AbandonedRecords.Inc()
+		c.Log.Error("the answer cannot be published; answering with an error",
+			"topic", f.rec.Topic, "partition", f.rec.Partition, "offset", f.rec.Offset, "attempts", d.Attempts, "error", f.err)
+	}
+	wire.Deliver(f.rec, d)
+}
+
+// permanent says that it is the answer that the broker does not take, whoever
+// asks it and when.
+func permanent(err error) bool {
+	for _, e := range []error{kerr.MessageTooLarge, kerr.InvalidRecord, kerr.InvalidTimestamp, kerr.UnsupportedForMessageFormat} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 type again struct {
@@ -78,7 +113,7 @@ func (c *Consumer) resubmit(waiting map[*lease]*again) {
 		}
 		delete(waiting, l)
 		slices.SortFunc(a.recs, func(x, y *kgo.Record) int { return int(x.Offset - y.Offset) })
-		c.hand(l, a.recs)
+		c.submitNow(l, a.recs)
 	}
 }
 
@@ -94,10 +129,7 @@ func (c *Consumer) settle(l *lease, a *again) {
 	if a == nil {
 		return
 	}
-	for _, r := range a.recs {
-		l.finish(r.Offset, false)
-		c.budget.release(r)
-	}
+	c.giveUp(l, a.recs)
 }
 
 func (c *Consumer) giveBack(waiting map[*lease]*again) {

@@ -25,7 +25,7 @@ func (c *Consumer) drain(ctx context.Context) {
 // closeLeases gives back what is queued.
 func (c *Consumer) closeLeases(cause error) {
 	for _, l := range c.held() {
-		l.close(cause)
+		c.closeLease(l, cause)
 	}
 }
 

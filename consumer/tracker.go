@@ -1,7 +1,6 @@
 package consumer
 
 import (
-	"iter"
 	"sort"
 	"time"
 )
@@ -13,11 +12,12 @@ import (
 //
 // It is a ring: adding and resolving cost O(1), and its memory is what the
 // distance from the watermark to the last record needs. Which slots above the
-// watermark are resolved is what a commit's metadata may carry one day.
+// watermark are resolved is what a commit's metadata carries.
 type tracker struct {
 	slots []slot // length is a power of two
 	head  int    // index of the first unresolved slot
 	n     int    // slots in use
+	done  int    // of them, resolved
 
 	watermark int64 // the offset to commit; unknown when below 0
 	epoch     int32 // leader epoch of the record below the watermark, -1 when unknown
@@ -77,6 +77,7 @@ func (t *tracker) resolve(offset int64) bool {
 		return false
 	}
 	t.at(i).resolved = true
+	t.done++
 	if i == 0 {
 		t.advance()
 	}
@@ -90,7 +91,16 @@ func (t *tracker) advance() {
 		*s = slot{}
 		t.head = (t.head + 1) & (len(t.slots) - 1)
 		t.n--
+		t.done--
 	}
+}
+
+// last is the highest offset that was added, or the one below the watermark.
+func (t *tracker) last() int64 {
+	if t.n == 0 {
+		return t.watermark - 1
+	}
+	return t.at(t.n - 1).offset
 }
 
 // find returns the place of a record above head, or below 0.
@@ -127,13 +137,30 @@ func (t *tracker) oldest() (time.Time, bool) {
 	return t.at(0).timestamp, true
 }
 
-// completed yields the offsets above the watermark that are resolved.
-func (t *tracker) completed() iter.Seq[int64] {
-	return func(yield func(int64) bool) {
-		for i := range t.n {
-			if s := t.at(i); s.resolved && !yield(s.offset) {
-				return
-			}
-		}
+// first is the offset of the first unresolved record.
+func (t *tracker) first() (int64, bool) {
+	if t.n == 0 {
+		return 0, false
 	}
+	return t.at(0).offset, true
+}
+
+// spans appends the resolved records above the watermark. What lies between
+// two of them that follow on each other is no record, and may count as one.
+func (t *tracker) spans(to []span) []span {
+	follows := false
+	for i := range t.n {
+		s := t.at(i)
+		switch {
+		case !s.resolved:
+			follows = false
+			continue
+		case follows && to[len(to)-1].epoch == s.epoch:
+			to[len(to)-1].last = s.offset
+		default:
+			to = append(to, span{s.offset, s.offset, s.epoch})
+		}
+		follows = true
+	}
+	return to
 }

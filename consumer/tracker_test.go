@@ -56,9 +56,13 @@ func drive(t *testing.T, ops []byte) {
 		if ok {
 			require.Equal(t, m.offsets[0], oldest.Unix())
 		}
-		require.Len(t, slices.Collect(tr.completed()), len(m.done))
-		for o := range tr.completed() {
-			require.True(t, m.done[o])
+		require.Equal(t, len(m.done), tr.done)
+		spans := tr.spans(nil)
+		for _, o := range m.offsets {
+			require.Equal(t, m.done[o], slices.ContainsFunc(spans, func(s span) bool { return s.first <= o && o <= s.last }))
+		}
+		for i := 1; i < len(spans); i++ {
+			require.Less(t, spans[i-1].last, spans[i].first)
 		}
 	}
 }
@@ -89,7 +93,8 @@ func TestTrackerKeepsTheLeaderEpoch(t *testing.T) {
 	tr.add(15, 4, time.Time{})
 	require.True(t, tr.resolve(15))
 	require.Equal(t, int64(10), tr.watermark)
-	require.Equal(t, []int64{15}, slices.Collect(tr.completed()))
+	require.Equal(t, []span{{15, 15, 4}}, tr.spans(nil))
+	require.Equal(t, int64(15), tr.last())
 	require.False(t, tr.skipTo(100), "records wait")
 	require.True(t, tr.resolve(10))
 	require.Equal(t, int64(16), tr.watermark)

@@ -15,6 +15,16 @@ type Consumer struct {
 	Commits         *prometheus.CounterVec // result
 	FetchErrors     prometheus.Counter
 	WatchdogTrips   prometheus.Counter
+
+	BlockedPartitions prometheus.Gauge
+	Blocks            prometheus.Counter
+	HeldPartitions    prometheus.Gauge
+	Holds             prometheus.Counter
+	Restored          prometheus.Counter
+	UncleanEnds       prometheus.Counter
+	IsolatedRuns      prometheus.Counter
+	PoisonRecords     prometheus.Counter
+	AbandonedRecords  prometheus.Counter
 }
 
 // The values of the label event.
@@ -51,5 +61,23 @@ func NewConsumer(reg prometheus.Registerer) *Consumer {
 			"Errors that a fetch returned; the client goes on by itself."),
 		WatchdogTrips: counter(reg, "millrace_watchdog_trips_total",
 			"Times that work in flight made no progress for the watchdog's limit."),
+		BlockedPartitions: gauge(reg, "millrace_blocked_partitions",
+			"Held partitions whose first unanswered record has stood in the way for longer than MILLRACE_BLOCKED_TIMEOUT."),
+		Blocks: counter(reg, "millrace_partition_blocks_total",
+			"Times that a record came to block its partition."),
+		HeldPartitions: gauge(reg, "millrace_paused_partitions",
+			"Held partitions whose fetching is paused until their watermark has moved."),
+		Holds: counter(reg, "millrace_partition_pauses_total",
+			"Times that the fetching of one partition was paused: it ran too far ahead of its watermark, or its records wait under guard."),
+		Restored: counter(reg, "millrace_restored_records_total",
+			"Records that an earlier worker had answered above the committed offset, and that were not answered again."),
+		UncleanEnds: counter(reg, "millrace_unclean_ends_total",
+			"Partitions taken over from a worker that had not given them up."),
+		IsolatedRuns: counter(reg, "millrace_isolated_records_total",
+			"Records run alone because workers had ended among them."),
+		PoisonRecords: counter(reg, "millrace_poison_records_total",
+			"Records answered with an error, and not run, because workers ended at them."),
+		AbandonedRecords: counter(reg, "millrace_unpublishable_records_total",
+			"Records answered with an error because the broker does not take their answer."),
 	}
 }

@@ -205,3 +205,12 @@ func TestWhatIsEchoedMayBeTooLarge(t *testing.T) {
 		})
 	}
 }
+
+func TestDeadLetterCountsTheAttempts(t *testing.T) {
+	r := newRig(t)
+	a := answer("no")
+	a.Status = "MODEL_FAILED"
+	wire.Deliver(a.Request, wire.Delivery{Attempts: 5, Code: wire.ModelFailed})
+	require.Equal(t, "MODEL_FAILED", r.publish(t, a))
+	require.Equal(t, "5", headers(r.records(t, 2)["dlq"])[dlqCount])
+}

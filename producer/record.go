@@ -170,7 +170,7 @@ func (pub *publication) deadLetter() *kgo.Record {
 	add(wire.DeadPartition, strconv.Itoa(int(req.Partition)))
 	add(wire.DeadOffset, strconv.FormatInt(req.Offset, 10))
 	add(wire.DeadGroup, pub.deps.Group)
-	add(wire.DeadDeliveries, "1")
+	add(wire.DeadDeliveries, strconv.Itoa(wire.DeliveryOf(req).Attempts))
 	add(wire.DeadMessage, short(a.Message))
 	add(wire.DeadCode, a.Status)
 	add(wire.DeadModel, a.ModelName)

@@ -141,6 +141,9 @@ func (e *executor) decode(ctx context.Context, failed error) {
 
 // admit checks what needs no model.
 func (e *executor) admit(it *item) error {
+	if d := wire.DeliveryOf(it.rec); d.Code != "" { // the intake's verdict
+		return &model.Error{Code: model.Code(d.Code), Message: d.Message}
+	}
 	switch {
 	case it.rec.Value == nil:
 		return model.Errorf(model.InvalidInput, "the record has no value")

@@ -287,3 +287,24 @@ func TestHardStopAndRevokeResolveOnce(t *testing.T) {
 		})
 	}
 }
+
+// What the intake has a verdict on is answered with it, and never run; its
+// neighbours are.
+func TestTheIntakesVerdictIsAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(&fake{})
+		ctx, kill := context.WithCancel(t.Context())
+		go func() { _ = r.Run(ctx) }()
+		condemned := rec(0, 1, "!") // would fail the call
+		wire.Deliver(condemned, wire.Delivery{Attempts: 5, Code: wire.ModelFailed, Message: "five workers ended at it"})
+		r.Submit(t.Context(), []*kgo.Record{rec(0, 0, "a"), condemned, rec(0, 2, "b")}, r.resolved)
+		time.Sleep(time.Second)
+		kill()
+		synctest.Wait()
+		require.Len(t, r.pub.got, 3)
+		require.Equal(t, []string{"ok", string(model.Failed), "ok"}, []string{r.pub.got[0].Status, r.pub.got[1].Status, r.pub.got[2].Status})
+		require.Equal(t, "MODEL_FAILED: five workers ended at it", r.pub.got[1].Message)
+		require.Zero(t, testutil.ToFloat64(r.deps.Metrics.BatchSplits))
+		require.Equal(t, string(model.Internal), wire.Internal)
+	})
+}

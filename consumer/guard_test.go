@@ -1,0 +1,363 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millrace/millrace/internal/wire"
+)
+
+// process is a worker's process in virtual time: a pool that a record can end,
+// with all that it works on. What it answers after its end reaches nobody.
+type process struct {
+	*fleet
+	mu      sync.Mutex
+	dead    bool
+	running map[string]bool
+	end     chan struct{} // closed at its end
+}
+
+// fleet starts a process whenever one ends.
+type fleet struct {
+	*bench
+	cfg     Config
+	hangs   bool // a poison hangs instead of killing
+	members []*member
+	deaths  int
+
+	mu       sync.Mutex
+	runs     map[string]int // by value
+	verdicts map[string]wire.Delivery
+	together map[string]int // the most that was at work when a poison killed
+}
+
+func newFleet(b *bench, cfg Config) *fleet {
+	return &fleet{bench: b, cfg: cfg, runs: map[string]int{}, verdicts: map[string]wire.Delivery{}, together: map[string]int{}}
+}
+
+func (f *fleet) spawn() (*process, *member) {
+	p := &process{fleet: f, running: map[string]bool{}, end: make(chan struct{})}
+	m := f.start(f.cfg, p)
+	f.members = append(f.members, m)
+	return p, m
+}
+
+// kill ends a process as SIGKILL does.
+func (p *process) kill(m *member) {
+	p.mu.Lock()
+	if !p.dead {
+		p.dead = true
+		close(p.end)
+	}
+	p.mu.Unlock()
+	m.wire.cut()
+	p.deaths++
+}
+
+func (p *process) Submit(ctx context.Context, recs []*kgo.Record, done func(*kgo.Record, error)) {
+	for _, r := range recs {
+		if d := wire.DeliveryOf(r); d.Code != "" {
+			p.fleet.mu.Lock()
+			p.verdicts[string(r.Value)] = d
+			p.fleet.mu.Unlock()
+			p.publish(ctx, r, done)
+			continue
+		}
+		p.mu.Lock()
+		p.running[string(r.Value)] = true
+		p.mu.Unlock()
+		time.AfterFunc(time.Duration(1+rand.IntN(20))*time.Millisecond, func() { p.work(ctx, r, done) })
+	}
+}
+
+func (p *process) work(ctx context.Context, r *kgo.Record, done func(*kgo.Record, error)) {
+	p.mu.Lock()
+	if p.dead {
+		p.mu.Unlock()
+		return
+	}
+	v := string(r.Value)
+	p.fleet.mu.Lock()
+	p.runs[v]++
+	if strings.HasPrefix(v, "poison") {
+		p.together[v] = len(p.running)
+	}
+	p.fleet.mu.Unlock()
+	if strings.HasPrefix(v, "poison") {
+		if !p.hangs {
+			p.dead = true
+			close(p.end)
+		}
+		p.mu.Unlock()
+		return
+	}
+	delete(p.running, v)
+	p.mu.Unlock()
+	p.publish(ctx, r, done)
+}
+
+func (p *process) publish(ctx context.Context, r *kgo.Record, done func(*kgo.Record, error)) {
+	p.client.Produce(context.WithoutCancel(ctx), &kgo.Record{Topic: out, Value: r.Value}, func(_ *kgo.Record, err error) {
+		p.mu.Lock()
+		dead := p.dead
+		p.mu.Unlock()
+		if !dead {
+			done(r, err)
+		}
+	})
+}
+
+// all says that the group has committed the ends of all partitions.
+func (b *bench) all() bool {
+	ends, err := b.admin.ListEndOffsets(b.ctx, in)
+	require.NoError(b.t, err)
+	at, whole := b.committed(), true
+	ends.Each(func(o kadm.ListedOffset) { whole = whole && max(at[o.Partition], 0) == o.Offset })
+	return whole
+}
+
+// serve runs processes one after the other until all is answered.
+func (f *fleet) serve(most int) {
+	f.t.Helper()
+	for range most {
+		p, m := f.spawn()
+		for !f.all() {
+			select {
+			case <-p.end:
+			case err := <-m.ended:
+				require.ErrorIs(f.t, err, ErrStalled)
+				f.deaths++
+				m.ended <- nil
+			default:
+				time.Sleep(100 * time.Millisecond)
+				continue
+			}
+			break
+		}
+		if f.all() {
+			return
+		}
+		if f.hangs {
+			continue
+		}
+		p.kill(m)
+	}
+	f.t.Fatal("not all is answered after that many processes", most)
+}
+
+// bury joins what the dead left behind.
+func (f *fleet) bury() {
+	for _, m := range f.members {
+		m.stop()
+		if err := <-m.ended; err != nil {
+			require.ErrorIs(f.t, err, ErrStalled)
+		}
+	}
+}
+
+// send writes records to partitions in turn; poisoned says which kill.
+func (b *bench) send(partitions int32, n int, poisoned func(int) bool) {
+	b.t.Helper()
+	cl, err := kgo.NewClient(append(b.opts(), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+	require.NoError(b.t, err)
+	defer cl.Close()
+	recs := make([]*kgo.Record, n)
+	for i := range recs {
+		v := strconv.Itoa(i)
+		if poisoned(i) {
+			v = "poison " + v
+		}
+		recs[i] = &kgo.Record{Topic: in, Partition: int32(i) % partitions, Value: []byte(v)}
+	}
+	require.NoError(b.t, cl.ProduceSync(b.ctx, recs...).FirstErr())
+}
+
+// A record that kills is found, run MAX_ATTEMPTS times, and passed over; all
+// others are answered, and none of them is blamed.
+func TestPoisonIsFoundAndPassedOver(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		partitions int32
+		poison     []int
+		attempts   int
+	}{
+		{"at the head", 1, []int{0}, 5},
+		{"at the end", 1, []int{399}, 5},
+		{"in one of four partitions", 4, []int{201}, 5},
+		{"two in a row", 1, []int{150, 151}, 5},
+		{"in two partitions at once", 4, []int{100, 101}, 5},
+		{"three attempts", 2, []int{77}, 3},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			virtual(t, tt.partitions, func(b *bench) {
+				cfg := config()
+				cfg.MaxAttempts = tt.attempts
+				poison := map[string]bool{}
+				for _, i := range tt.poison {
+					poison[fmt.Sprint("poison ", i)] = true
+				}
+				b.send(tt.partitions, 400, func(i int) bool { return poison[fmt.Sprint("poison ", i)] })
+				f := newFleet(b, cfg)
+				f.serve(len(poison)*tt.attempts + 1)
+				require.Len(t, f.verdicts, len(poison), "nobody else is blamed")
+				for v := range poison {
+					require.Equal(t, wire.ModelFailed, f.verdicts[v].Code)
+					require.Equal(t, tt.attempts, f.verdicts[v].Attempts)
+					require.LessOrEqual(t, f.runs[v], tt.attempts+len(poison)-1, "in company it may be run when another kills")
+					require.Equal(t, 1, f.together[v], "at last it was alone")
+				}
+				got := b.answers()
+				require.Len(t, got, 400)
+				last := f.members[len(f.members)-1]
+				n, _ := last.value(t, "millrace_poison_records_total")
+				require.Positive(t, n)
+				f.bury()
+				for partition := range tt.partitions {
+					cp, _ := b.checkpoint(partition)
+					require.False(t, cp.open)
+				}
+			})
+		})
+	}
+}
+
+// A record that never returns ends its workers by the watchdog.
+func TestHangIsFoundAndPassedOver(t *testing.T) {
+	virtual(t, 2, func(b *bench) {
+		b.send(2, 200, func(i int) bool { return i == 60 })
+		f := newFleet(b, config())
+		f.hangs = true
+		f.serve(6)
+		require.Equal(t, 5, f.verdicts["poison 60"].Attempts)
+		require.Len(t, f.verdicts, 1)
+		require.Len(t, b.answers(), 200)
+		f.bury()
+	})
+}
+
+// Workers that are killed for no fault of a record condemn none, however often
+// and at whatever moment.
+func TestKilledWorkersBlameNobody(t *testing.T) {
+	for seed, life := range map[uint64]int{0: 60, 1: 60, 2: 60, 3: 300, 4: 2000, 5: 6000} {
+		t.Run(strconv.Itoa(life), func(t *testing.T) {
+			virtual(t, 3, func(b *bench) {
+				rng := rand.New(rand.NewPCG(seed, 1))
+				b.send(3, 3000, func(int) bool { return false })
+				f := newFleet(b, config())
+				for range 20 {
+					p, m := f.spawn()
+					b.until("joined", m.Ready)
+					time.Sleep(time.Duration(rng.IntN(life)) * time.Millisecond)
+					p.kill(m)
+				}
+				f.serve(1)
+				require.Empty(t, f.verdicts)
+				require.Len(t, b.answers(), 3000)
+				f.bury()
+			})
+		})
+	}
+}
+
+// A stop and a rebalance are clean ends, even with records in flight.
+func TestCleanEndsAreNoAttempts(t *testing.T) {
+	virtual(t, 1, func(b *bench) {
+		b.fill(0, 10)
+		cfg := config()
+		cfg.DrainTimeout, cfg.RevokeDrain = time.Second, time.Second
+		for range 8 {
+			p := &holding{back: true}
+			m := b.start(cfg, p)
+			b.until("in flight", func() bool { return p.held() == 10 })
+			cp, _ := b.checkpoint(0)
+			require.True(t, cp.open)
+			m.halt(t)
+			cp, _ = b.checkpoint(0)
+			require.False(t, cp.open)
+			require.True(t, m.is(t, 0, "millrace_unclean_ends_total"))
+		}
+		p := &holding{}
+		m := b.start(cfg, p)
+		b.until("in flight", func() bool { return p.held() == 10 })
+		m.revoked(b.ctx, m.cl, map[string][]int32{in: {0}})
+		cp, _ := b.checkpoint(0)
+		require.False(t, cp.open)
+		require.Zero(t, cp.crowd)
+		p.answer(10, nil)
+		m.halt(t)
+	})
+}
+
+// While one partition's records are under suspicion, nothing else runs; it all
+// goes on in its order afterwards.
+func TestQuarantine(t *testing.T) {
+	virtual(t, 2, func(b *bench) {
+		b.send(2, 40, func(int) bool { return false })
+		var os kadm.Offsets
+		cp := checkpoint{offset: 2, epoch: -1, marks: marks{open: true, crowd: 1, suspect: unknown, until: 4}}
+		os.Add(kadm.Offset{Topic: in, Partition: 0, At: 2, LeaderEpoch: -1, Metadata: cp.encode(metadataMax)})
+		require.NoError(t, b.admin.CommitAllOffsets(b.ctx, "g", os))
+		p := &holding{}
+		m := b.start(config(), p)
+		b.until("the other's records are in flight, or the first suspect", func() bool { return p.held() > 0 })
+		for p.held() > 1 { // what was handed over before the suspects came
+			p.answer(1, nil)
+		}
+		for _, offset := range []int64{2, 3, 4} {
+			b.until("alone", func() bool {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				return len(p.recs) == 1 && p.recs[0].Offset == offset && p.recs[0].Partition == 0
+			})
+			time.Sleep(20 * time.Second)
+			require.Equal(t, 1, p.held())
+			got, _ := b.checkpoint(0)
+			require.Equal(t, marks{open: true, alone: true, crowd: 2, suspect: offset, until: 4}, got.marks)
+			p.answer(1, nil)
+		}
+		b.until("the rest", func() bool { return p.held() >= 15 })
+		require.True(t, m.is(t, 3, "millrace_isolated_records_total"))
+		last := map[int32]int64{}
+		p.mu.Lock()
+		for _, r := range p.recs {
+			require.Greater(t, r.Offset, last[r.Partition]-1)
+			last[r.Partition] = r.Offset + 1
+		}
+		p.mu.Unlock()
+		for !b.all() {
+			p.answerIf(func(*kgo.Record) bool { return true })
+			time.Sleep(time.Second)
+		}
+		m.halt(t)
+	})
+}
+
+func TestBlockedPartitionIsTold(t *testing.T) {
+	virtual(t, 1, func(b *bench) {
+		b.fill(0, 10)
+		p := &holding{}
+		m := b.start(config(), p)
+		b.until("in flight", func() bool { return p.held() == 10 })
+		p.answerIf(func(r *kgo.Record) bool { return r.Offset != 0 })
+		time.Sleep(20 * time.Second)
+		require.True(t, m.is(t, 0, "millrace_blocked_partitions"))
+		time.Sleep(20 * time.Second)
+		require.True(t, m.is(t, 1, "millrace_blocked_partitions"))
+		require.True(t, m.is(t, 1, "millrace_partition_blocks_total"))
+		time.Sleep(20 * time.Second)
+		require.True(t, m.is(t, 1, "millrace_partition_blocks_total"), "told once")
+		p.answer(1, nil)
+		b.until("moves", func() bool { return m.is(t, 0, "millrace_blocked_partitions") })
+		m.halt(t)
+	})
+}
