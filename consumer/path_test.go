@@ -124,7 +124,9 @@ func (w *whole) crash() {
 
 func (w *whole) bury() {
 	w.stop()
-	_ = <-w.ended // a dead one could not leave its group
+	if err := <-w.ended; err != nil {
+		panic(err)
+	}
 	w.end()
 }
 

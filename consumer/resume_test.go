@@ -1,10 +1,8 @@
 package consumer
 
 import (
-	"context"
 	"slices"
 	"strconv"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,26 +13,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// answerIf resolves what is held and chosen.
-func (p *holding) answerIf(chosen func(*kgo.Record) bool) {
-	p.mu.Lock()
-	var recs []*kgo.Record
-	var done []func(*kgo.Record, error)
-	kept, keptDone := p.recs[:0:0], p.done[:0:0]
-	for i, r := range p.recs {
-		if chosen(r) {
-			recs, done = append(recs, r), append(done, p.done[i])
-		} else {
-			kept, keptDone = append(kept, r), append(keptDone, p.done[i])
-		}
-	}
-	p.recs, p.done = kept, keptDone
-	p.mu.Unlock()
-	for i, r := range recs {
-		done[i](r, nil)
-	}
-}
 
 // checkpoint reads what the group has committed for a partition.
 func (b *bench) checkpoint(partition int32) (checkpoint, string) {
@@ -242,23 +220,3 @@ func TestHotPartitionIsHeldBackAlone(t *testing.T) {
 		})
 	}
 }
-
-// hole is a pool that answers all at once, but for one record.
-type hole struct {
-	partition int32
-	offset    int64
-	kept      atomic.Pointer[func()]
-}
-
-func (p *hole) Submit(_ context.Context, recs []*kgo.Record, done func(*kgo.Record, error)) {
-	for _, r := range recs {
-		if r.Partition == p.partition && r.Offset == p.offset {
-			late := func() { done(r, nil) }
-			p.kept.Store(&late)
-			continue
-		}
-		done(r, nil)
-	}
-}
-
-func (p *hole) fill() { (*p.kept.Load())() }

@@ -305,6 +305,6 @@ func TestTheIntakesVerdictIsAnswered(t *testing.T) {
 		require.Equal(t, []string{"ok", string(model.Failed), "ok"}, []string{r.pub.got[0].Status, r.pub.got[1].Status, r.pub.got[2].Status})
 		require.Equal(t, "MODEL_FAILED: five workers ended at it", r.pub.got[1].Message)
 		require.Zero(t, testutil.ToFloat64(r.deps.Metrics.BatchSplits))
-		require.Equal(t, string(model.Internal), wire.Internal)
+		require.Equal(t, model.Internal, model.Code(wire.Internal))
 	})
 }
