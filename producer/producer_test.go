@@ -212,5 +212,5 @@ func TestDeadLetterCountsTheAttempts(t *testing.T) {
 	a.Status = "MODEL_FAILED"
 	wire.Deliver(a.Request, wire.Delivery{Attempts: 5, Code: wire.ModelFailed})
 	require.Equal(t, "MODEL_FAILED", r.publish(t, a))
-	require.Equal(t, "5", headers(r.records(t, 2)["dlq"])[dlqCount])
+	require.Equal(t, "5", headers(r.records(t, 2)["dlq"])[wire.DeadDeliveries])
 }
