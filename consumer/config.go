@@ -30,7 +30,7 @@ type Config struct {
 	RevokeDrain       time.Duration `env:"REVOKE_DRAIN_TIMEOUT" envDefault:"0s" help:"Longest wait for running records of a revoked partition; 0: a third of REBALANCE_TIMEOUT."`
 	DrainTimeout      time.Duration `env:"DRAIN_TIMEOUT" envDefault:"20s" help:"Longest wait for records in flight at a stop."`
 	WatchdogTimeout   time.Duration `env:"WATCHDOG_TIMEOUT" envDefault:"2m" help:"Longest time that a partition with records in flight may make no progress."`
-	BlockedTimeout    time.Duration `env:"BLOCKED_TIMEOUT" envDefault:"30s" help:"Time without progress after which the record at the head of a partition is told of; below WATCHDOG_TIMEOUT."`
+	BlockedTimeout    time.Duration `env:"BLOCKED_TIMEOUT" envDefault:"0s" help:"Time without progress after which the record at the head of a partition is told of; 0: a quarter of WATCHDOG_TIMEOUT."`
 	MaxAttempts       int           `env:"MAX_ATTEMPTS" envDefault:"5" help:"Times that workers may end at a record, or that its answer may be refused for good, before it is answered with an error; 3 or above."`
 	LagInterval       time.Duration `env:"LAG_INTERVAL" envDefault:"5s" help:"Time between two looks at the ends of the held partitions."`
 }
@@ -72,7 +72,7 @@ func (c Config) Validate() error {
 	if c.MaxAttempts <= crowdEnds {
 		bad("MAX_ATTEMPTS", "%d is below %d: a record is passed over only once it was alone", c.MaxAttempts, crowdEnds+1)
 	}
-	if c.BlockedTimeout <= 0 || c.BlockedTimeout >= c.WatchdogTimeout {
+	if c.BlockedTimeout < 0 || c.BlockedTimeout >= c.WatchdogTimeout && c.WatchdogTimeout > 0 {
 		bad("BLOCKED_TIMEOUT", "%s is not between 0 and WATCHDOG_TIMEOUT (%s)", c.BlockedTimeout, c.WatchdogTimeout)
 	}
 	if c.CommitInterval > time.Second {
@@ -94,4 +94,12 @@ func (c Config) revokeDrain() time.Duration {
 		return c.RevokeDrain
 	}
 	return c.RebalanceTimeout / 3
+}
+
+// blockedAfter is when a record at the head of a partition is told of.
+func (c Config) blockedAfter() time.Duration {
+	if c.BlockedTimeout > 0 {
+		return c.BlockedTimeout
+	}
+	return c.WatchdogTimeout / 4
 }

@@ -157,7 +157,7 @@ func config() Config {
 		SessionTimeout: 10 * time.Second, RebalanceTimeout: 30 * time.Second, HeartbeatInterval: time.Second,
 		MaxRecords: 512, MaxBytes: 1 << 20, FetchMaxBytes: 1 << 20,
 		CommitInterval: 500 * time.Millisecond, DrainTimeout: 20 * time.Second,
-		WatchdogTimeout: 2 * time.Minute, BlockedTimeout: 30 * time.Second, MaxAttempts: 5, LagInterval: 5 * time.Second,
+		WatchdogTimeout: 2 * time.Minute, MaxAttempts: 5, LagInterval: 5 * time.Second,
 	}
 }
 

@@ -25,7 +25,7 @@ func (c *Consumer) watch() bool {
 			waits := now.Sub(c.advance.at) <= limit && others <= int64(c.cfg.MaxRecords)
 			return still > limit && !waits
 		}
-		blocks := stands(c.cfg.BlockedTimeout) || still > c.cfg.BlockedTimeout && l.answeredAbove()
+		blocks := stands(c.cfg.blockedAfter()) || still > c.cfg.blockedAfter() && l.answeredAbove()
 		if blocks {
 			blocked++
 		}
