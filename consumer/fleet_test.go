@@ -45,7 +45,10 @@ func newFleet(b *bench, cfg Config) *fleet {
 
 func (f *fleet) spawn() (*process, *member) {
 	p := &process{fleet: f, running: map[string]bool{}, end: make(chan struct{})}
-	m := f.start(f.cfg, p)
+	// A dead client goes on trying to join: seldom, so that it costs little.
+	m := f.start(f.cfg, p, kgo.RetryBackoffFn(func(failures int) time.Duration {
+		return min(50*time.Millisecond<<min(failures, 10), 10*time.Second)
+	}))
 	f.members = append(f.members, m)
 	return p, m
 }

@@ -9,7 +9,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millrace/millrace/internal/wire"
 )
@@ -86,7 +89,7 @@ func TestKilledWorkersBlameNobody(t *testing.T) {
 				rng := rand.New(rand.NewPCG(seed, 1))
 				b.send(3, 3000, func(int) bool { return false })
 				f := newFleet(b, config())
-				for range 20 {
+				for range 12 {
 					p, m := f.spawn()
 					b.until("joined", m.Ready)
 					time.Sleep(time.Duration(rng.IntN(life)) * time.Millisecond)
@@ -155,10 +158,20 @@ func TestQuarantine(t *testing.T) {
 			require.Equal(t, 1, p.held())
 			got, _ := b.checkpoint(0)
 			require.Equal(t, marks{open: true, alone: true, crowd: 2, suspect: offset, until: 4}, got.marks)
+			if offset == 4 { // the mark comes off before anything else runs
+				fault := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.GroupAuthorizationFailed, Count: -1})
+				p.answer(1, nil)
+				time.Sleep(20 * time.Second)
+				require.Zero(t, p.held())
+				fault.Remove()
+				break
+			}
 			p.answer(1, nil)
 		}
 		b.until("the rest", func() bool { return p.held() >= 15 })
 		require.True(t, m.is(t, 3, "millrace_isolated_records_total"))
+		got, _ := b.checkpoint(0)
+		require.False(t, got.alone)
 		last := map[int32]int64{}
 		p.mu.Lock()
 		for _, r := range p.recs {

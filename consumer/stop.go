@@ -59,6 +59,9 @@ func (c *Consumer) leave(ctx context.Context) {
 	c.drop(c.held())
 	c.joined.Store(false)
 	c.cl.CloseAllowingRebalance()
+	// Closing polls once more, to empty the client, and so blocks the end of
+	// its second leaving, which nobody waits for.
+	c.cl.AllowRebalance()
 }
 
 // leaveStatic takes a static member out of the group, which the client's own
