@@ -28,7 +28,7 @@ type Config struct {
 	FetchMaxBytes     int32         `env:"FETCH_MAX_BYTES" envDefault:"16777216" help:"Most bytes that one fetch from one broker returns: the memory of a backlog."`
 	CommitInterval    time.Duration `env:"COMMIT_INTERVAL" envDefault:"500ms" help:"Time between two commits; at most 1s, for lag is seen through them."`
 	RevokeDrain       time.Duration `env:"REVOKE_DRAIN_TIMEOUT" envDefault:"0s" help:"Longest wait for running records of a revoked partition; 0: a third of REBALANCE_TIMEOUT."`
-	DrainTimeout      time.Duration `env:"DRAIN_TIMEOUT" envDefault:"20s" help:"Longest wait for records in flight at a stop."`
+	DrainTimeout      time.Duration `env:"DRAIN_TIMEOUT" envDefault:"20s" help:"Longest wait at a stop for the records that are being worked on; those that wait for their turn are left to whoever has the partition next."`
 	WatchdogTimeout   time.Duration `env:"WATCHDOG_TIMEOUT" envDefault:"2m" help:"Longest time that a partition with records in flight may make no progress."`
 	BlockedTimeout    time.Duration `env:"BLOCKED_TIMEOUT" envDefault:"0s" help:"Time without progress after which the record at the head of a partition is told of; 0: a quarter of WATCHDOG_TIMEOUT."`
 	MaxAttempts       int           `env:"MAX_ATTEMPTS" envDefault:"5" help:"Times that workers may end at a record, or that its answer may be refused for good, before it is answered with an error; 3 or above."`

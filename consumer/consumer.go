@@ -77,6 +77,7 @@ type Consumer struct {
 	joined    atomic.Bool // the group has given this member its assignment
 	reachable atomic.Bool // the broker answered the last question
 	stopping  atomic.Bool
+	waited    atomic.Bool  // a stop has waited for running records as long as it may
 	answered  atomic.Int64 // records, since the start
 	stalled   atomic.Bool
 
@@ -119,10 +120,10 @@ func New(cfg Config, deps Deps) (*Consumer, error) {
 	return c, nil
 }
 
-// Run consumes until ctx ends, then drains: intake stops at once, what is in
-// flight is waited for under DRAIN_TIMEOUT while heartbeats and rebalances go
-// on, offsets are committed, and the group is left. It returns nil after a
-// stop, ErrStalled when the watchdog ended it.
+// Run consumes until ctx ends, then drains: intake stops at once, what no
+// executor has taken is given back, what runs is waited for under DRAIN_TIMEOUT
+// while heartbeats go on, offsets are committed, and the group is left. It
+// returns nil after a stop, ErrStalled when the watchdog ended it.
 func (c *Consumer) Run(ctx context.Context) error {
 	if err := c.waitReady(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -151,7 +152,6 @@ func (c *Consumer) Run(ctx context.Context) error {
 	c.pollLoop(intake)
 
 	c.stopping.Store(true)
-	c.drain(ctx)
 	c.closeLeases(ErrStopped)
 	c.waitRunning(ctx)
 	endWork(ErrStopped)

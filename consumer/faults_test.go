@@ -123,11 +123,14 @@ func withFault(b *bench, key kmsg.Key, e *kerr.Error, saw func(kmsg.Key)) {
 	}
 	require.Positive(b.t, s.hits, "the fault has struck")
 	require.Len(b.t, b.read(out), 100)
+	// A member that the group takes for dead loses its partitions with the work
+	// on them: what ran at the time may be answered twice.
+	expelled := slices.Contains([]*kerr.Error{kerr.UnknownMemberID, kerr.FencedMemberEpoch, kerr.IllegalGeneration}, e)
 	for id, n := range b.read(out) {
-		require.Equal(b.t, 1, n, id)
+		require.True(b.t, n == 1 || expelled, "%s is answered %d times", id, n)
 	}
 	require.True(b.t, b.all())
-	if slices.Contains([]*kerr.Error{kerr.UnknownMemberID, kerr.FencedMemberEpoch, kerr.IllegalGeneration}, e) {
+	if expelled {
 		return // a member that is taken for dead cannot say that it is well
 	}
 	for partition := range int32(4) {

@@ -75,7 +75,7 @@ func (c *Consumer) revoked(ctx context.Context, _ *kgo.Client, gone map[string][
 	}
 	// Bounded on its own, not by the client's context: while this call
 	// blocks, the client cannot see that the session has ended.
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.revokeDrain())
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.patience())
 	defer cancel()
 	left := 0
 	for _, l := range leases {
@@ -89,6 +89,15 @@ func (c *Consumer) revoked(ctx context.Context, _ *kgo.Client, gone map[string][
 	c.commitLast(ctx, leases)
 	c.drop(leases)
 	c.Log.Info("partitions revoked", "partitions", gone)
+}
+
+// patience is how long a revoke waits for running records: not again when a
+// stop has waited for them.
+func (c *Consumer) patience() time.Duration {
+	if c.waited.Load() {
+		return 0
+	}
+	return c.cfg.revokeDrain()
 }
 
 // lost ends leases that another member may hold by now: nothing is committed.

@@ -9,33 +9,26 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// drain waits for what is in flight while heartbeats, commits and rebalances
-// go on. After a stall there is nothing to wait for.
-func (c *Consumer) drain(ctx context.Context) {
-	if c.stalled.Load() {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.DrainTimeout)
-	defer cancel()
-	if !c.budget.waitZero(ctx) {
-		c.Log.Warn("records are in flight after the drain's limit; what is queued is given back", "limit", c.cfg.DrainTimeout)
-	}
-}
-
-// closeLeases gives back what is queued.
+// closeLeases gives back what is queued: whoever has the partition next has it
+// sooner than a pool that stops.
 func (c *Consumer) closeLeases(cause error) {
 	for _, l := range c.held() {
 		c.closeLease(l, cause)
 	}
 }
 
-// waitRunning waits, within the bound of a revoke, for what executors had
-// taken when the leases were closed.
+// waitRunning waits for what executors had taken when the leases were closed,
+// while heartbeats and commits go on. After a stall there is nothing to wait
+// for.
 func (c *Consumer) waitRunning(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.revokeDrain())
+	defer c.waited.Store(true)
+	if c.stalled.Load() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.DrainTimeout)
 	defer cancel()
 	if !c.budget.waitZero(ctx) {
-		c.Log.Warn("records are running after the stop's limit; they will be answered again", "limit", c.cfg.revokeDrain())
+		c.Log.Warn("records are running after the stop's limit; they will be answered again", "limit", c.cfg.DrainTimeout)
 	}
 }
 
