@@ -27,6 +27,12 @@ func (acker) Publish(_ context.Context, a *wire.Answer, acked func(string, error
 }
 
 func BenchmarkPool(b *testing.B) {
+	b.Run("plain", func(b *testing.B) { benchmarkPool(b) })
+	b.Run("deadline", func(b *testing.B) { benchmarkPool(b, within(time.Hour)) })
+}
+
+func benchmarkPool(b *testing.B, h ...kgo.RecordHeader) {
+	b.Helper()
 	r := newRig(&fake{})
 	r.cfg.MaxBatch, r.deps.Publisher = 64, acker{}
 	r.deps.Source = &source{snap: model.Open(&model.Snapshot{Name: "m", Version: "1", Model: &instant{}})}
@@ -35,7 +41,7 @@ func BenchmarkPool(b *testing.B) {
 	run.Go(func() { _ = r.Run(ctx) })
 	recs := make([]*kgo.Record, 256)
 	for i := range recs {
-		recs[i] = &kgo.Record{Topic: "t", Value: []byte{byte('a' + i%20)}, Timestamp: time.Now()}
+		recs[i] = &kgo.Record{Topic: "t", Value: []byte{byte('a' + i%20)}, Timestamp: time.Now(), Headers: h}
 	}
 	b.ReportAllocs()
 	for done := 0; b.Loop(); done++ {

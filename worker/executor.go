@@ -153,18 +153,6 @@ func (e *executor) admit(it *item) error {
 	return expired(it)
 }
 
-// expired looks at the clock for requests with a deadline only.
-func expired(it *item) error {
-	deadline, ok, err := wire.Expiry(it.rec)
-	if err != nil {
-		return model.Invalidf(wire.ExpiryTime, "not an RFC 3339 time")
-	}
-	if ok && !time.Now().Before(deadline) {
-		return model.Errorf(model.DeadlineExceeded, "the request expired at %s", deadline.Format(time.RFC3339Nano))
-	}
-	return nil
-}
-
 // calls cuts the tasks into calls of at most MAX_BATCH rows.
 func (e *executor) calls(ctx context.Context) {
 	for tasks := e.tasks; len(tasks) > 0; {

@@ -49,12 +49,16 @@ type Pool struct {
 
 	complaints complaints
 
-	mu     sync.Mutex // guards what follows
-	ready  sync.Cond
-	queue  []*item // FIFO
-	idle   int     // executors that wait
-	closed error   // why nothing is taken any more
-	seqs   map[seqKey]*sequence
+	earlier chan struct{} // capacity 1: the alarm was set to an earlier time
+
+	mu        sync.Mutex // guards what follows
+	ready     sync.Cond
+	queue     []*item // FIFO
+	idle      int     // executors that wait
+	closed    error   // why nothing is taken any more
+	seqs      map[seqKey]*sequence
+	deadlines deadlines // of what is in the queue
+	alarm     int64     // when deadlines are looked at next, in Unix nanoseconds; 0: not before one comes
 }
 
 // item is one record on its way. Who holds it changes hands: the queue, then
@@ -65,6 +69,10 @@ type item struct {
 	seq    *sequence
 	model  string
 	queued time.Time
+
+	deadline int64 // in Unix nanoseconds, noDeadline or unreadableDeadline
+	place    int   // in the pool's deadlines, while it is in the queue
+	lapsed   bool  // guarded by the pool's mu: expired in the queue
 
 	answer   *wire.Answer
 	answered time.Time
@@ -82,7 +90,10 @@ func New(cfg Config, deps Deps) *Pool {
 		// next batch or publishes the last.
 		cfg.Executors = runtime.GOMAXPROCS(0) + 1
 	}
-	p := &Pool{cfg: cfg, deps: deps, codec: snapshotCodec, seqs: map[seqKey]*sequence{}}
+	p := &Pool{
+		cfg: cfg, deps: deps, codec: snapshotCodec, seqs: map[seqKey]*sequence{},
+		earlier: make(chan struct{}, 1),
+	}
 	p.ready.L = &p.mu
 	return p
 }
@@ -94,6 +105,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { p.shut(context.Cause(ctx)) })
 	defer stop()
 	var wg sync.WaitGroup
+	wg.Go(func() { p.expire(ctx) })
 	for range p.cfg.Executors {
 		wg.Go(func() { newExecutor(p).run(ctx) })
 	}
@@ -106,7 +118,7 @@ func (p *Pool) shut(cause error) {
 	p.mu.Lock()
 	p.closed = cause
 	queue := p.queue
-	p.queue = nil
+	p.queue, p.deadlines = nil, nil
 	p.deps.Metrics.Queued.Sub(float64(len(queue)))
 	for _, s := range p.seqs {
 		s.forget()
@@ -114,7 +126,7 @@ func (p *Pool) shut(cause error) {
 	clear(p.seqs)
 	p.ready.Broadcast()
 	p.mu.Unlock()
-	giveBack(queue, cause)
+	p.giveBack(queue, cause)
 }
 
 // Submit hands over records of one partition, in offset order, under a lease
@@ -132,6 +144,7 @@ func (p *Pool) Submit(ctx context.Context, recs []*kgo.Record, done func(*kgo.Re
 		if name, ok := wire.Header(r, wire.Model); ok {
 			items[i].model = string(name)
 		}
+		items[i].deadline = deadlineOf(&items[i])
 	}
 	p.mu.Lock()
 	cause := p.closed
@@ -149,6 +162,7 @@ func (p *Pool) Submit(ctx context.Context, recs []*kgo.Record, done func(*kgo.Re
 	seq.add(items)
 	for i := range items {
 		p.queue = append(p.queue, &items[i])
+		p.watch(&items[i])
 	}
 	p.deps.Metrics.Queued.Add(float64(len(recs)))
 	if len(recs) == 1 {
@@ -179,6 +193,7 @@ func (p *Pool) take(batch []*item) []*item {
 	for ; i < len(p.queue) && len(batch) < share; i++ {
 		if it := p.queue[i]; it.model == name {
 			batch = append(batch, it)
+			p.unwatch(it)
 		} else {
 			kept = append(kept, it)
 		}

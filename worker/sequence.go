@@ -45,18 +45,17 @@ func (p *Pool) drop(key seqKey, s *sequence) {
 	var gone []*item
 	p.mu.Lock()
 	delete(p.seqs, key)
-	kept := make([]*item, 0, len(p.queue))
-	for _, it := range p.queue {
-		if it.seq == s {
-			gone = append(gone, it)
-		} else {
-			kept = append(kept, it)
+	p.withdraw(func(it *item) bool {
+		if it.seq != s {
+			return false
 		}
-	}
-	p.queue = kept
+		p.unwatch(it)
+		gone = append(gone, it)
+		return true
+	})
 	p.deps.Metrics.Queued.Sub(float64(len(gone)))
 	p.mu.Unlock()
-	giveBack(gone, context.Cause(s.lease))
+	p.giveBack(gone, context.Cause(s.lease))
 }
 
 func (s *sequence) add(items []item) {
@@ -71,13 +70,16 @@ func (s *sequence) add(items []item) {
 }
 
 // giveBack resolves records that nobody has begun, and leaves a hole in their
-// sequences.
-func giveBack(items []*item, cause error) {
+// sequences. What waited behind them is resolved with it.
+func (p *Pool) giveBack(items []*item, cause error) {
 	for _, it := range items {
 		it.seq.mu.Lock()
 		it.finished, it.err, it.told = true, cause, true
 		it.seq.mu.Unlock()
 		it.done(it.rec, cause)
+	}
+	for _, it := range items {
+		it.seq.flush(func(behind *item, reason error) { p.resolve(it.seq.lease, behind, reason) })
 	}
 }
 
@@ -85,14 +87,20 @@ func giveBack(items []*item, cause error) {
 // none.
 func (p *Pool) finish(ctx context.Context, it *item, err error) {
 	p.deps.Metrics.Running.Dec()
-	s := it.seq
-	if !s.ordered {
+	if !it.seq.ordered {
 		p.resolve(ctx, it, err)
 		return
 	}
+	it.seq.mu.Lock()
+	it.finished, it.err = true, err
+	it.seq.mu.Unlock()
+	it.seq.flush(func(it *item, reason error) { p.resolve(ctx, it, reason) })
+}
+
+// flush resolves what is finished from the head on, unless somebody does.
+func (s *sequence) flush(resolve func(*item, error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	it.finished, it.err = true, err
 	if s.flushing {
 		return
 	}
@@ -109,7 +117,7 @@ func (p *Pool) finish(ctx context.Context, it *item, err error) {
 		}
 		reason := s.broken
 		s.mu.Unlock()
-		p.resolve(ctx, head, reason)
+		resolve(head, reason)
 		s.mu.Lock()
 	}
 	s.flushing = false
