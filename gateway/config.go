@@ -14,6 +14,7 @@ type Config struct {
 	Addr           string        `env:"GATEWAY_ADDR" envDefault:":8000" help:"Host and port to listen on."`
 	RequestTopic   string        `env:"TOPIC_REQUESTS" envDefault:"inference.requests" help:"Topic that requests are published to."`
 	ReplyTopic     string        `env:"TOPIC_REPLIES" envDefault:"inference.replies" help:"Topic that answers are awaited on."`
+	CancelTopic    string        `env:"TOPIC_CANCELLATIONS" envDefault:"inference.cancellations" help:"Requests whose caller went away are named here; none: they are run all the same."`
 	ReplyPartition int32         `env:"GATEWAY_REPLY_PARTITION" envDefault:"-1" help:"Partition of the reply topic; -1 picks one at random."`
 	Timeout        time.Duration `env:"GATEWAY_TIMEOUT" envDefault:"30s" help:"Deadline of a request that names none."`
 	MaxTimeout     time.Duration `env:"GATEWAY_MAX_TIMEOUT" envDefault:"2m" help:"Longest deadline that a request may name; a longer one is cut to it."`

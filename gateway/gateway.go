@@ -48,6 +48,10 @@ type Gateway struct {
 	partition atomic.Int32          // of the reply topic; -1 until it is assigned
 	polled    atomic.Int64          // when the reply loop last turned, in Unix nanoseconds
 	unready   atomic.Pointer[error] // why the last probe failed; nil when it did not
+
+	cancels    atomic.Bool  // the topic of cancellations is there
+	looked     atomic.Bool  // it was said whether it is
+	cancelling atomic.Int64 // cancellations on their way
 }
 
 var (
@@ -142,7 +146,7 @@ func (g *Gateway) clientOpts() []kgo.Opt {
 	return []kgo.Opt{
 		kgo.ProducerLinger(0), // a linger is paid by every request
 		kgo.RecordDeliveryTimeout(g.cfg.PublishTimeout),
-		kgo.MaxBufferedRecords(2*g.cfg.MaxWaiting + 10),
+		kgo.MaxBufferedRecords(3*g.cfg.MaxWaiting + 10),
 		kgo.ProducerBatchMaxBytes(int32(max(g.cfg.MaxBodyBytes+maxRecordHead, 1_000_012))), //nolint:gosec // the body is bounded by Validate
 		kgo.RecordPartitioner(partitioner{replies: g.cfg.ReplyTopic}),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),

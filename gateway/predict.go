@@ -84,6 +84,7 @@ func (g *Gateway) exchange(w http.ResponseWriter, r *http.Request, start time.Ti
 	case err == nil:
 		return answer(w, body, rec)
 	case r.Context().Err() != nil:
+		g.cancel(ctx, i, deadline)
 		return statusClientGone
 	default:
 		return refuse(w, body, model.AsError(err))

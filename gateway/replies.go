@@ -161,14 +161,19 @@ func (g *Gateway) probe(ctx context.Context) error {
 	}
 }
 
-// topics asks the broker for both topics and returns the number of the reply
+// topics asks the broker for the topics and returns the number of the reply
 // topic's partitions.
 func (g *Gateway) topics(ctx context.Context) (int, error) {
-	found, err := g.admin.ListTopics(ctx, g.cfg.RequestTopic, g.cfg.ReplyTopic)
+	names := []string{g.cfg.RequestTopic, g.cfg.ReplyTopic}
+	if g.cfg.CancelTopic != "" {
+		names = append(names, g.cfg.CancelTopic)
+	}
+	found, err := g.admin.ListTopics(ctx, names...)
 	if err != nil {
 		return 0, fmt.Errorf("ask for the topics: %w", err)
 	}
-	for _, name := range []string{g.cfg.RequestTopic, g.cfg.ReplyTopic} {
+	g.seeCancellations(ctx, found)
+	for _, name := range names[:2] {
 		topic, ok := found[name]
 		switch {
 		case !ok:

@@ -14,6 +14,7 @@ type Worker struct {
 	BatchRows    prometheus.Histogram
 	BatchSplits  prometheus.Counter
 	Retries      prometheus.Counter
+	Cancelled    prometheus.Counter
 	Queued       prometheus.Gauge
 	Running      prometheus.Gauge
 }
@@ -51,6 +52,8 @@ func NewWorker(reg prometheus.Registerer) *Worker {
 			"Batches that failed and were split to find the request at fault."),
 		Retries: counter(reg, "millrace_predict_retries_total",
 			"Calls of the model tried again after a failure that may pass."),
+		Cancelled: counter(reg, "millrace_cancelled_requests_total",
+			"Requests that were not run because their caller had gone away; they count as DEADLINE_EXCEEDED."),
 		Queued:  gauge(reg, "millrace_queued_records", "Records handed to the pool that no executor has taken."),
 		Running: gauge(reg, "millrace_running_records", "Records that executors are working on."),
 	}

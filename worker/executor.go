@@ -150,7 +150,14 @@ func (e *executor) admit(it *item) error {
 	case len(it.rec.Value) > e.cfg.MaxRequestBytes:
 		return model.Errorf(model.TooLarge, "the request has %d bytes, more than %d", len(it.rec.Value), e.cfg.MaxRequestBytes)
 	}
-	return expired(it)
+	if err := expired(it); err != nil {
+		return err
+	}
+	if e.deps.Cancellations != nil && e.deps.Cancellations.Cancelled(it.rec) {
+		e.deps.Metrics.Cancelled.Inc()
+		return model.Errorf(model.DeadlineExceeded, "the caller went away")
+	}
+	return nil
 }
 
 // calls cuts the tasks into calls of at most MAX_BATCH rows.

@@ -33,12 +33,19 @@ type Source interface {
 	Acquire(name string) (*model.Snapshot, error)
 }
 
+// Cancellations knows which requests nobody waits for any more.
+type Cancellations interface {
+	// Cancelled is asked once a record, before it is decoded.
+	Cancelled(r *kgo.Record) bool
+}
+
 // Deps is what a pool works with.
 type Deps struct {
-	Logger    *slog.Logger
-	Metrics   *metrics.Worker
-	Source    Source
-	Publisher Publisher
+	Logger        *slog.Logger
+	Metrics       *metrics.Worker
+	Source        Source
+	Publisher     Publisher
+	Cancellations Cancellations // nil: there are none
 }
 
 // Pool batches records and runs the model on them.

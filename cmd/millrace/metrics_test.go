@@ -147,6 +147,14 @@ func TestEverySeriesMoves(t *testing.T) {
 	}, "running")
 	// An ordinary request.
 	require.Equal(t, http.StatusOK, send(t.Context(), http.MethodPost, g+"/predict", `{"inputs": [[4]]}`).code)
+	// A caller that goes away while its request waits for its batch to fill.
+	eventually(t, func() bool {
+		short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		send(short, http.MethodPost, g+"/predict", `{"inputs": [[4]]}`)
+		seen.scrape(t, w)
+		return seen["millrace_cancelled_requests_total"]
+	}, "cancelled")
 	// The broker takes no answers: all that waits is seen to wait.
 	held := c.Fault(
 		kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: results, Err: kerr.NotLeaderForPartition, Count: -1},

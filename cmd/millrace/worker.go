@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/millrace/millrace/cancellation"
 	"github.com/millrace/millrace/consumer"
 	"github.com/millrace/millrace/internal/admin"
 	"github.com/millrace/millrace/internal/kafka"
@@ -76,7 +77,9 @@ type runningWorker struct {
 	source   *modelSource
 	consumer *consumer.Consumer
 	follower *follow.Follower
-	loaded   chan struct{} // closed when every model serves
+	// The requests that nobody waits for any more.
+	cancelled *cancellation.List
+	loaded    chan struct{} // closed when every model serves
 }
 
 // startWorker starts the parts of a worker. They end in the reverse order: the
@@ -88,6 +91,7 @@ func (p *program) startWorker(ctx context.Context, all *parts, cfg workerConfig,
 		return nil, usageError(err)
 	}
 	w := &runningWorker{cfg: cfg, loaded: make(chan struct{})}
+	w.cancelled = cancellation.New(cancellation.Deps{Topic: cfg.Topics.Cancellations(), Log: log, Opts: kafkaOpts})
 	if w.source, err = p.modelSource(cfg.Source, log); err != nil {
 		return nil, err
 	}
@@ -108,7 +112,7 @@ func (p *program) startWorker(ctx context.Context, all *parts, cfg workerConfig,
 		return nil, errors.Join(err, probes.Close())
 	}
 	pool := worker.New(cfg.Worker, worker.Deps{
-		Logger: log, Metrics: counted, Source: w.follower, Publisher: answers,
+		Logger: log, Metrics: counted, Source: w.follower, Publisher: answers, Cancellations: w.cancelled,
 	})
 	w.consumer, err = consumer.New(cfg.Consumer, consumer.Deps{
 		Topic: cfg.Topics.Requests, Pool: pool, Log: log, Metrics: metrics.NewConsumer(reg), Client: kafkaOpts,
@@ -121,6 +125,7 @@ func (p *program) startWorker(ctx context.Context, all *parts, cfg workerConfig,
 	server := &admin.Server{Listener: probes, Handler: w.handler(reg)}
 	all.start(ctx, "probes", endLimit, server.Run)
 	all.start(ctx, "models", endLimit, w.follower.Run)
+	all.start(ctx, "cancellations", endLimit, w.cancelled.Run)
 	all.onStop("producer", answers.Close)
 	all.start(ctx, "pool", endLimit, pool.Run)
 	all.start(ctx, "consumer", cfg.Consumer.DrainTimeout+cfg.Consumer.RebalanceTimeout+endLimit, func(ctx context.Context) error {

@@ -153,7 +153,7 @@ func TestTopics(t *testing.T) {
 	c := kfake.MustCluster(kfake.NumBrokers(1))
 	defer c.Close()
 	cl := connect(t, base(c))
-	topics := Topics{Requests: "a", Results: "b", Replies: "c", DeadLetters: "d", Partitions: 3, Replication: 1}
+	topics := Topics{Requests: "a", Results: "b", Replies: "c", DeadLetters: "d", Cancelled: "e", Partitions: 3, Replication: 1}
 	require.NoError(t, topics.Validate())
 	var out bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&out, nil))
@@ -165,7 +165,17 @@ func TestTopics(t *testing.T) {
 		require.NoError(t, EnsureTopics(t.Context(), cl, topics, log))
 	}
 	require.Len(t, c.PartitionInfos("d"), 3)
+	require.Len(t, c.PartitionInfos("e"), 1)
 	require.NoError(t, WaitTopics(t.Context(), cl, log, topics.Names()...))
+}
+
+func TestATopicThatCanBeDoneWithout(t *testing.T) {
+	for name, want := range map[string]string{"": "", NoTopic: "", "x": "x"} {
+		topics := Topics{Requests: "a", Results: "b", Replies: "c", DeadLetters: "d", Cancelled: name, Partitions: 1, Replication: -1}
+		require.NoError(t, topics.Validate())
+		require.Equal(t, want, topics.Cancellations())
+		require.Equal(t, want != "", len(topics.Names()) == 5)
+	}
 }
 
 func TestValidateNamesEveryMistake(t *testing.T) {
@@ -173,8 +183,8 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 	for _, name := range []string{"KAFKA_BROKERS", "KAFKA_SASL_MECHANISM", "KAFKA_TLS_CERT", "KAFKA_DIAL_TIMEOUT"} {
 		require.ErrorContains(t, err, "MILLRACE_"+name+":")
 	}
-	err = Topics{Requests: "a.b", Results: "a_b", Replies: "..", DeadLetters: "d"}.Validate()
-	for _, name := range []string{"TOPIC_RESULTS", "TOPIC_REPLIES", "TOPIC_PARTITIONS", "TOPIC_REPLICATION"} {
+	err = Topics{Requests: "a.b", Results: "a_b", Replies: "..", DeadLetters: "d", Cancelled: "d"}.Validate()
+	for _, name := range []string{"TOPIC_CANCELLATIONS", "TOPIC_RESULTS", "TOPIC_REPLIES", "TOPIC_PARTITIONS", "TOPIC_REPLICATION"} {
 		require.ErrorContains(t, err, "MILLRACE_"+name+":")
 	}
 }

@@ -22,12 +22,30 @@ type Topics struct {
 	Results     string `env:"TOPIC_RESULTS" envDefault:"inference.results" help:"Answers are written here."`
 	Replies     string `env:"TOPIC_REPLIES" envDefault:"inference.replies" help:"Answers to the gateways' requests are written here."`
 	DeadLetters string `env:"TOPIC_DLQ" envDefault:"dlq.inference.requests" help:"Requests that got no prediction are copied here."`
+	Cancelled   string `env:"TOPIC_CANCELLATIONS" envDefault:"inference.cancellations" help:"Requests whose caller went away are named here; none: they are run all the same."`
 	Partitions  int32  `env:"TOPIC_PARTITIONS" envDefault:"12" help:"Partitions of a topic that has to be created."`
 	Replication int16  `env:"TOPIC_REPLICATION" envDefault:"-1" help:"Replicas of a topic that has to be created; -1: the broker's default."`
 }
 
+// NoTopic is what names no topic, where one can be done without.
+const NoTopic = "none"
+
 // Names lists the topics.
-func (t Topics) Names() []string { return []string{t.Requests, t.Results, t.Replies, t.DeadLetters} }
+func (t Topics) Names() []string {
+	names := []string{t.Requests, t.Results, t.Replies, t.DeadLetters}
+	if t.Cancellations() != "" {
+		names = append(names, t.Cancelled)
+	}
+	return names
+}
+
+// Cancellations is the topic of that name, "" when there is to be none.
+func (t Topics) Cancellations() string {
+	if t.Cancelled == NoTopic {
+		return ""
+	}
+	return t.Cancelled
+}
 
 // Validate reports every mistake, each with the variable that holds it.
 func (t Topics) Validate() error {
@@ -39,7 +57,11 @@ func (t Topics) Validate() error {
 		{"TOPIC_RESULTS", t.Results},
 		{"TOPIC_REPLIES", t.Replies},
 		{"TOPIC_DLQ", t.DeadLetters},
+		{"TOPIC_CANCELLATIONS", t.Cancellations()},
 	} {
+		if v.topic == "" && v.name == "TOPIC_CANCELLATIONS" {
+			continue
+		}
 		if !legal.MatchString(v.topic) || v.topic == "." || v.topic == ".." {
 			errs = append(errs, fmt.Errorf(prefix+"%s: %q is not a legal topic name", v.name, v.topic))
 		}
@@ -77,17 +99,18 @@ func EnsureTopics(ctx context.Context, cl *kgo.Client, t Topics, logger *slog.Lo
 	if len(missing) == 0 {
 		return nil
 	}
-	made, err := adm.CreateTopics(ctx, t.Partitions, t.Replication, nil, missing...)
-	if err != nil {
-		return fmt.Errorf("create topics: %w", err)
-	}
 	var errs []error
-	for _, m := range made.Sorted() {
+	for _, name := range missing {
+		partitions, configs := t.Partitions, map[string]*string(nil)
+		if name == t.Cancellations() { // of use for minutes, and every worker reads all of it
+			partitions, configs = 1, map[string]*string{"retention.ms": new("3600000")}
+		}
+		made, err := adm.CreateTopic(ctx, partitions, t.Replication, configs, name)
 		switch {
-		case m.Err == nil:
-			logger.Info("topic created", "topic", m.Topic, "partitions", t.Partitions)
-		case !errors.Is(m.Err, kerr.TopicAlreadyExists):
-			errs = append(errs, fmt.Errorf("create topic %s: %w %s", m.Topic, m.Err, m.ErrMessage))
+		case err == nil:
+			logger.Info("topic created", "topic", name, "partitions", partitions)
+		case !errors.Is(err, kerr.TopicAlreadyExists):
+			errs = append(errs, fmt.Errorf("create topic %s: %w %s", name, err, made.ErrMessage))
 		}
 	}
 	return errors.Join(errs...)
