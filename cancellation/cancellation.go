@@ -78,9 +78,13 @@ func (l *List) Cancelled(r *kgo.Record) bool {
 	return ok && time.Now().Before(until)
 }
 
-// pause is the time between two tries when the topic is missing or cannot be
-// read.
-const pause = 10 * time.Second
+// The pauses between two tries when the topic is missing or cannot be read, and
+// how long that may last before it is told: at a start topics come one by one.
+const (
+	firstPause = 250 * time.Millisecond
+	lastPause  = 10 * time.Second
+	patience   = 5 * time.Second
+)
 
 // Run reads the topic until ctx ends, and returns nil. A topic that is missing
 // or cannot be read is logged once, and looked for again and again.
@@ -89,10 +93,13 @@ func (l *List) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	said := ""
+	said, began, pause := "", time.Now(), firstPause
 	for ctx.Err() == nil {
-		err := l.read(ctx)
-		if reason := fmt.Sprint(err); reason != said && ctx.Err() == nil {
+		worked, err := l.read(ctx)
+		if worked {
+			began, pause = time.Now(), firstPause
+		}
+		if reason := fmt.Sprint(err); reason != said && ctx.Err() == nil && time.Since(began) >= patience {
 			said = reason
 			l.Log.WarnContext(ctx, "no cancellations can be read: requests whose caller went away are run all the same", "topic", l.Topic, "err", err)
 		}
@@ -102,20 +109,22 @@ func (l *List) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		timer.Stop()
+		pause = min(2*pause, lastPause)
 	}
 	return nil
 }
 
-// read reads until something fails. It begins a while back: a worker that comes
+// read reads until something fails, and says whether there was something to read
+// from before. It begins a while back: a worker that comes
 // when many wait knows who has gone since.
-func (l *List) read(ctx context.Context) error {
+func (l *List) read(ctx context.Context) (worked bool, err error) {
 	cl, err := kgo.NewClient(append(slices.Clip(l.Opts),
 		kgo.ConsumeTopics(l.Topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AfterMilli(time.Now().Add(-maxAge).UnixMilli())),
 		kgo.FetchMaxBytes(1<<20),
 	)...)
 	if err != nil {
-		return fmt.Errorf("client: %w", err)
+		return false, fmt.Errorf("client: %w", err)
 	}
 	defer cl.Close()
 	have, err := kadm.NewClient(cl).ListTopics(ctx, l.Topic)
@@ -129,8 +138,9 @@ func (l *List) read(ctx context.Context) error {
 		fetches := cl.PollRecords(ctx, 1000)
 		l.add(fetches.Records(), time.Now())
 		err = fetches.Err()
+		worked = worked || err == nil
 	}
-	return err
+	return worked, err
 }
 
 // add remembers cancellations, and forgets what is over.

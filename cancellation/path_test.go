@@ -182,6 +182,7 @@ func (w *world) startWorker(topic string) {
 	require.NoError(w.t, err)
 	w.running = append(w.running, func() { require.NoError(w.t, answers.Close()) })
 	w.start(list.Run)
+	time.Sleep(5 * time.Second) // as long as a model takes to load
 	w.start(pool.Run)
 	w.start(intake.Run)
 	time.Sleep(10 * time.Second)

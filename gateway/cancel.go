@@ -34,7 +34,7 @@ func (g *Gateway) seeCancellations(ctx context.Context, found kadm.TopicDetails)
 	}
 	topic, there := found[g.cfg.CancelTopic]
 	there = there && topic.Err == nil
-	if g.cancels.Swap(there) != there || !g.looked.Swap(true) && !there {
-		g.log.InfoContext(ctx, "requests whose caller goes away", "cancelled", there, "topic", g.cfg.CancelTopic)
+	if g.cancels.Swap(there) != there { // that it is missing, the workers tell
+		g.log.DebugContext(ctx, "requests whose caller goes away", "cancelled", there, "topic", g.cfg.CancelTopic)
 	}
 }

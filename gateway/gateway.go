@@ -50,7 +50,6 @@ type Gateway struct {
 	unready   atomic.Pointer[error] // why the last probe failed; nil when it did not
 
 	cancels    atomic.Bool  // the topic of cancellations is there
-	looked     atomic.Bool  // it was said whether it is
 	cancelling atomic.Int64 // cancellations on their way
 }
 
