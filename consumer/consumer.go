@@ -86,9 +86,9 @@ type Consumer struct {
 	epoch  uint64
 	work   context.Context //nolint:containedctx // Parent of the leases' contexts: it outlives the intake's, and callbacks of the client need it.
 
-	advance    advance              // of the commit loop alone
-	fetchErrs  map[partition]string // of the poll loop alone
-	commitErrs string               // under commits
+	advance    advance           // of the commit loop alone
+	fetchErrs  kafka.FetchErrors // of the poll loop alone
+	commitErrs string            // under commits
 }
 
 type partition struct {
@@ -103,12 +103,11 @@ func New(cfg Config, deps Deps) (*Consumer, error) {
 	}
 	c := &Consumer{
 		Deps: deps, cfg: cfg,
-		retry:     make(chan failed, cfg.MaxRecords+1),
-		lagNow:    make(chan struct{}, 1),
-		guardNow:  make(chan struct{}, 1),
-		commits:   make(chan struct{}, 1),
-		leases:    make(map[partition]*lease),
-		fetchErrs: make(map[partition]string),
+		retry:    make(chan failed, cfg.MaxRecords+1),
+		lagNow:   make(chan struct{}, 1),
+		guardNow: make(chan struct{}, 1),
+		commits:  make(chan struct{}, 1),
+		leases:   make(map[partition]*lease),
 	}
 	c.budget = newBudget(cfg.MaxRecords, cfg.MaxBytes, func(records int, bytes int64) {
 		c.Metrics.InFlightRecords.Set(float64(records))

@@ -2,8 +2,9 @@ package consumer
 
 import (
 	"context"
-	"strconv"
 	"time"
+
+	"github.com/millrace/millrace/internal/lag"
 )
 
 // lagLoop asks the broker for the ends of the held partitions. A fetch tells
@@ -32,27 +33,14 @@ func (c *Consumer) askLag() {
 func (c *Consumer) refreshLag(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, max(c.cfg.LagInterval, 5*time.Second))
 	defer cancel()
-	starts, err := c.admin.ListStartOffsets(ctx, c.Topic)
-	if err == nil {
-		err = starts.Error()
-	}
-	if err != nil {
-		c.reach(ctx, err)
-		return
-	}
-	// The last stable offset: what read_committed can see.
-	ends, err := c.admin.ListCommittedOffsets(ctx, c.Topic)
-	if err == nil {
-		err = ends.Error()
-	}
+	ends, err := lag.Read(ctx, c.admin, c.Topic)
 	c.reach(ctx, err)
 	if err != nil {
 		return
 	}
 	for _, l := range c.held() {
-		start, _ := starts.Lookup(l.topic, l.partition)
-		if end, ok := ends.Lookup(l.topic, l.partition); ok {
-			l.bounds(start.Offset, end.Offset, c.cfg.OffsetReset == resetLatest)
+		if start, end, ok := ends.Of(l.topic, l.partition); ok {
+			l.bounds(start, end, c.cfg.OffsetReset == resetLatest)
 		}
 	}
 	c.exportLag()
@@ -88,20 +76,18 @@ func (l *lease) bounds(start, end int64, latest bool) {
 	}
 }
 
-// lag is the number of offsets that have no acknowledged answer, and the
-// timestamp of the first of them that was taken in.
-func (l *lease) lag() (records int64, oldest time.Time, waiting bool) {
+// lag is what the gauges show of the partition.
+func (l *lease) lag() lag.Partition {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	from := l.tracker.watermark
-	if from < 0 {
-		from = l.from
+	p := lag.Partition{Topic: l.topic, ID: l.partition, Records: lag.Records(l.tracker.watermark, l.from, l.logStart, l.end)}
+	if oldest, waiting := l.tracker.oldest(); waiting {
+		p.Since = oldest
 	}
-	if from = max(from, min(l.logStart, l.end)); from >= 0 {
-		records = max(0, l.end-from-int64(l.tracker.done)-l.answeredAhead())
+	if p.Records > 0 { // those above the watermark that are answered
+		p.Records = max(0, p.Records-int64(l.tracker.done)-l.answeredAhead())
 	}
-	oldest, waiting = l.tracker.oldest()
-	return records, oldest, waiting
+	return p
 }
 
 // exportLag sets the gauges of what is held. It holds mu, so that it cannot
@@ -109,28 +95,14 @@ func (l *lease) lag() (records int64, oldest time.Time, waiting bool) {
 func (c *Consumer) exportLag() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := time.Now()
-	var sum int64
-	var oldest float64
-	for p, l := range c.leases {
-		records, since, waiting := l.lag()
-		age := 0.0
-		if waiting {
-			age = max(0, now.Sub(since).Seconds()) // clocks may differ
+	lag.Export(c.Metrics, func(yield func(lag.Partition) bool) {
+		for _, l := range c.leases {
+			if !yield(l.lag()) {
+				return
+			}
 		}
-		sum += records
-		oldest = max(oldest, age)
-		id := strconv.Itoa(int(p.id))
-		c.Metrics.LagRecords.WithLabelValues(p.topic, id).Set(float64(records))
-		c.Metrics.LagSeconds.WithLabelValues(p.topic, id).Set(age)
-	}
-	c.Metrics.QueueLen.Set(float64(sum))
-	c.Metrics.OldestRecord.Set(oldest)
+	})
 }
 
 // forget is called under mu.
-func (c *Consumer) forget(p partition) {
-	id := strconv.Itoa(int(p.id))
-	c.Metrics.LagRecords.DeleteLabelValues(p.topic, id)
-	c.Metrics.LagSeconds.DeleteLabelValues(p.topic, id)
-}
+func (c *Consumer) forget(p partition) { lag.Forget(c.Metrics, p.topic, p.id) }

@@ -2,7 +2,6 @@ package consumer
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -27,7 +26,7 @@ func (c *Consumer) pollLoop(ctx context.Context) {
 		if ctx.Err() != nil || fetches.IsClientClosed() {
 			return
 		}
-		failed := c.noteErrors(fetches)
+		failed := c.fetchErrs.Note(fetches, c.Log, c.Metrics.FetchErrors.Inc)
 		for _, in := range taken {
 			c.submit(ctx, in)
 		}
@@ -102,35 +101,6 @@ func (c *Consumer) done(l *lease, r *kgo.Record, err error) {
 		c.hold(l)
 		c.wakeGuard()
 	}
-}
-
-// noteErrors logs a partition's error when it changes, and counts all.
-func (c *Consumer) noteErrors(fetches kgo.Fetches) bool {
-	failing := false
-	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
-		if p.Err == nil {
-			delete(c.fetchErrs, partition{p.Topic, p.Partition})
-		}
-	})
-	fetches.EachError(func(topic string, id int32, err error) {
-		if errors.Is(err, context.Canceled) || errors.Is(err, kgo.ErrClientClosed) {
-			return
-		}
-		failing = true
-		c.Metrics.FetchErrors.Inc()
-		p := partition{topic, id}
-		if c.fetchErrs[p] == err.Error() {
-			return
-		}
-		c.fetchErrs[p] = err.Error()
-		if loss, ok := errors.AsType[*kgo.ErrDataLoss](err); ok {
-			c.Log.Error("the broker has lost records of the partition",
-				"topic", topic, "partition", id, "consumed_to", loss.ConsumedTo, "reset_to", loss.ResetTo)
-			return
-		}
-		c.Log.Warn("fetching fails; the client goes on trying", "topic", topic, "partition", id, "error", err)
-	})
-	return failing
 }
 
 func pause(ctx context.Context, d time.Duration) {

@@ -2,11 +2,8 @@ package consumer
 
 import (
 	"context"
-	"errors"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/millrace/millrace/internal/kafka"
 )
 
 // closeLeases gives back what is queued: whoever has the partition next has it
@@ -44,7 +41,7 @@ func (c *Consumer) leave(ctx context.Context) {
 		c.Log.Warn("leaving the group failed; its session has to end", "group", c.cfg.Group, "error", err)
 	}
 	if c.cfg.InstanceID != "" {
-		if err := c.leaveStatic(ctx, member); err != nil {
+		if err := kafka.LeaveStatic(ctx, c.cl, c.cfg.Group, c.cfg.InstanceID, member, c.cfg.Protocol == protocolConsumer); err != nil {
 			c.Log.Warn("static member could not leave; its session has to end",
 				"group", c.cfg.Group, "instance_id", c.cfg.InstanceID, "error", err)
 		}
@@ -55,32 +52,4 @@ func (c *Consumer) leave(ctx context.Context) {
 	// Closing polls once more, to empty the client, and so blocks the end of
 	// its second leaving, which nobody waits for.
 	c.cl.AllowRebalance()
-}
-
-// leaveStatic takes a static member out of the group, which the client's own
-// leaving does not.
-func (c *Consumer) leaveStatic(ctx context.Context, member string) error {
-	if c.cfg.Protocol == protocolClassic {
-		leave := kadm.LeaveGroup(c.cfg.Group).InstanceIDs(c.cfg.InstanceID).Reason("the worker stops for good")
-		resp, err := c.admin.LeaveGroup(ctx, leave)
-		if err != nil {
-			return err
-		}
-		return resp.Error()
-	}
-	if member == "" {
-		return nil
-	}
-	req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
-	req.Group, req.MemberID, req.InstanceID = c.cfg.Group, member, &c.cfg.InstanceID
-	req.MemberEpoch = -1 // for good; the client's own -2 keeps the member's place
-	resp, err := req.RequestWith(ctx, c.cl)
-	if err != nil {
-		return err
-	}
-	err = kerr.ErrorForCode(resp.ErrorCode)
-	if errors.Is(err, kerr.UnknownMemberID) || errors.Is(err, kerr.GroupIDNotFound) {
-		return nil
-	}
-	return err
 }

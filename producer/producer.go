@@ -38,6 +38,7 @@ type Producer struct {
 	deps    Deps
 	cl      *kgo.Client
 	counts  map[string]prometheus.Counter // published records by kind
+	tally   *tally                        // nil outside of transactions
 	open    sync.WaitGroup                // publications; Publish does not run beside Close
 	refused atomic.Bool                   // the broker refuses: said once until it takes again
 	late    late                          // what it refused
@@ -47,12 +48,21 @@ type Producer struct {
 
 // New returns a producer with a client of its own, which Close ends.
 func New(cfg Config, deps Deps) (*Producer, error) {
-	codec, _ := cfg.codec()
-	cl, err := kgo.NewClient(append(slices.Clone(deps.Opts),
+	cl, err := kgo.NewClient(append(slices.Clone(deps.Opts), cfg.ClientOpts()...)...)
+	if err != nil {
+		return nil, fmt.Errorf("making the producer's client: %w", err)
+	}
+	return on(cfg, deps, cl), nil
+}
+
+// ClientOpts are a client's options to publish with.
+func (c Config) ClientOpts() []kgo.Opt {
+	codec, _ := c.codec()
+	return []kgo.Opt{
 		// The worker batches already; waiting only adds latency.
 		kgo.ProducerLinger(0),
-		kgo.MaxBufferedRecords(cfg.MaxBuffered),
-		kgo.ProducerBatchMaxBytes(cfg.BatchMaxBytes),
+		kgo.MaxBufferedRecords(c.MaxBuffered),
+		kgo.ProducerBatchMaxBytes(c.BatchMaxBytes),
 		kgo.ProducerBatchCompression(codec),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.UnknownTopicRetries(-1),
@@ -60,15 +70,15 @@ func New(cfg Config, deps Deps) (*Producer, error) {
 		// that goes away: the client would fail all that it holds.
 		kgo.AlwaysRetryEOF(),
 		kgo.RecordPartitioner(partitioner()),
-	)...)
-	if err != nil {
-		return nil, fmt.Errorf("making the producer's client: %w", err)
 	}
+}
+
+func on(cfg Config, deps Deps, cl *kgo.Client) *Producer {
 	counts := make(map[string]prometheus.Counter)
 	for _, kind := range []string{metrics.KindResult, metrics.KindReply, metrics.KindDeadLetter} {
 		counts[kind] = deps.Metrics.Published.WithLabelValues(kind)
 	}
-	return &Producer{cfg: cfg, deps: deps, cl: cl, counts: counts}, nil
+	return &Producer{cfg: cfg, deps: deps, cl: cl, counts: counts}
 }
 
 // Close waits a bounded time for what is on its way, then fails the rest.
@@ -178,10 +188,7 @@ func (pub *publication) try(kind string, r *kgo.Record, bad *atomic.Bool) {
 			if pub.refused.Load() { // seldom, and a store would be fought over
 				pub.refused.Store(false)
 			}
-			pub.counts[kind].Inc()
-			if kind == metrics.KindDeadLetter {
-				pub.deps.Metrics.DeadLetters.WithLabelValues(pub.answer.Status).Inc()
-			}
+			pub.count(kind, pub.answer.Status)
 			pub.settle(nil)
 			return
 		}
@@ -196,9 +203,10 @@ func (pub *publication) try(kind string, r *kgo.Record, bad *atomic.Bool) {
 	})
 }
 
-// lasts says that an error would be the same the next time.
+// lasts says that an error would be the same the next time. What a transaction
+// did not take ends it: it is all published again in another.
 func (pub *publication) lasts(bad *atomic.Bool, err error) bool {
-	return errors.Is(err, kgo.ErrClientClosed) || pub.ctx.Err() != nil || bad != nil && bad.Load() || errors.Is(err, kerr.MessageTooLarge)
+	return pub.tally != nil || errors.Is(err, kgo.ErrClientClosed) || pub.ctx.Err() != nil || bad != nil && bad.Load() || errors.Is(err, kerr.MessageTooLarge)
 }
 
 // failed decides what becomes of a record that will not be taken.

@@ -1,0 +1,151 @@
+package transaction
+
+import (
+	"context"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millrace/millrace/internal/lag"
+	"github.com/millrace/millrace/metrics"
+)
+
+// part is a partition that a lane holds. Its lease lasts from the assignment to
+// the revocation.
+type part struct {
+	partition
+	lease  context.Context //nolint:containedctx // Handed to the pool with each submission.
+	cancel context.CancelCauseFunc
+
+	// The lane's mu guards what follows; offsets below 0 are not known.
+	committed  int64
+	polled     int64     // the offset after the last that was polled
+	since      time.Time // timestamp of the first that is not committed
+	start, end int64     // of the log, as last heard
+}
+
+// assigned opens leases.
+func (l *lane) assigned(_ context.Context, _ *kgo.Client, got map[string][]int32) {
+	l.joined.Store(true)
+	if len(got) == 0 {
+		return
+	}
+	l.Metrics.Rebalances.WithLabelValues(metrics.RebalanceAssigned).Inc()
+	l.Log.Info("partitions assigned", "lane", l.n, "partitions", got)
+	l.mu.Lock()
+	for topic, ids := range got {
+		for _, id := range ids {
+			l.open(partition{topic, id})
+		}
+	}
+	l.mu.Unlock()
+	l.askLag()
+}
+
+// open is called under mu.
+func (l *lane) open(p partition) *part {
+	opened := &part{partition: p, committed: unknown, polled: unknown, start: unknown, end: unknown}
+	opened.lease, opened.cancel = context.WithCancelCause(l.stops.work)
+	if old := l.parts[p]; old != nil {
+		old.cancel(ErrLost)
+	}
+	l.parts[p] = opened
+	return opened
+}
+
+const unknown = -1
+
+// starting learns where each partition begins. One without a commit gets its
+// beginning said: after an abort the client goes back to what it was told here.
+func (l *lane) starting(ctx context.Context, at map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+	var ends *lag.Ends
+	for topic, ids := range at {
+		for id, o := range ids {
+			offset := o.EpochOffset().Offset
+			if offset < 0 {
+				if ends == nil {
+					read, err := lag.Read(ctx, l.admin, l.Topic)
+					if err != nil {
+						return nil, err
+					}
+					ends = &read
+				}
+				start, end, _ := ends.Of(topic, id)
+				if offset = start; l.member.OffsetReset == resetLatest {
+					offset = end
+				}
+				ids[id] = kgo.NewOffset().At(offset)
+			}
+			l.mu.Lock()
+			if p := l.parts[partition{topic, id}]; p != nil {
+				p.committed, p.polled = offset, offset
+			}
+			l.mu.Unlock()
+		}
+	}
+	l.askLag()
+	return at, nil
+}
+
+// revoked gives partitions up. The client calls it between two transactions,
+// or, when one takes too long, within it, which aborts that.
+func (l *lane) revoked(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
+	if len(gone) == 0 {
+		return
+	}
+	l.Metrics.Rebalances.WithLabelValues(metrics.RebalanceRevoked).Inc()
+	l.Log.Info("partitions revoked", "lane", l.n, "partitions", gone)
+	l.drop(gone, ErrRevoked)
+}
+
+// lost gives up what another member may hold by now.
+func (l *lane) lost(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
+	l.joined.Store(false)
+	if len(gone) > 0 {
+		l.Metrics.Rebalances.WithLabelValues(metrics.RebalanceLost).Inc()
+		l.Log.Warn("partitions lost: the group had taken this member for dead", "lane", l.n, "partitions", gone)
+	}
+	l.drop(gone, ErrLost)
+}
+
+// drop ends leases and forgets their series. The answers in the memo are gone
+// with them, unless the lane itself has left the group to come back.
+func (l *lane) drop(gone map[string][]int32, cause error) {
+	l.mu.Lock()
+	l.moved = true
+	if l.interrupt != nil {
+		l.interrupt()
+	}
+	dropped := make(map[partition]bool)
+	for topic, ids := range gone {
+		for _, id := range ids {
+			p := partition{topic, id}
+			dropped[p] = true
+			if held := l.parts[p]; held != nil {
+				held.cancel(cause)
+				delete(l.parts, p)
+				lag.Forget(l.Metrics, topic, id)
+			}
+		}
+	}
+	returning := l.returning
+	l.mu.Unlock()
+	if !returning {
+		l.memo.keep(func(p partition, _ int64) bool { return !dropped[p] }, cause)
+	}
+	l.exportLag()
+}
+
+// block is called when a rebalance waits for the transaction: it gathers no
+// more.
+func (l *lane) block(context.Context, *kgo.Client) {
+	l.mu.Lock()
+	if l.interrupt != nil {
+		l.interrupt()
+	}
+	l.mu.Unlock()
+	select {
+	case l.blocked <- struct{}{}:
+	default:
+	}
+}
