@@ -13,6 +13,7 @@ import (
 	"github.com/millrace/millrace/model/follow"
 	"github.com/millrace/millrace/model/mlflow"
 	"github.com/millrace/millrace/producer"
+	"github.com/millrace/millrace/transaction"
 	"github.com/millrace/millrace/worker"
 )
 
@@ -34,6 +35,7 @@ func (c logConfig) Validate() error {
 // it is.
 type poolConfig struct {
 	Models    []modelRef `env:"MODEL" help:"Reference of the model to serve: models:/name@alias, models:/name/3, runs:/id/path, a folder, or bundled. Several are separated by commas, the first is for requests that name none; name=reference gives a model another name."`
+	Delivery  string     `env:"DELIVERY" envDefault:"at-least-once" help:"What is promised: at-least-once (no request is lost, some are answered twice after a crash), exactly-once (transactions: under read_committed one answer and one commit, or neither) or queue (a share group: workers may outnumber partitions, and there is no order)."`
 	AdminAddr string     `env:"ADMIN_ADDR" envDefault:":8001" help:"Host and port of the worker's probes, metrics and /models."`
 }
 
@@ -42,6 +44,9 @@ func (c poolConfig) Validate() error {
 	var errs []error
 	if len(c.Models) == 0 {
 		errs = append(errs, errors.New("MILLRACE_MODEL: name the model to serve, such as models:/name@alias, a folder, or bundled"))
+	}
+	if c.Delivery != atLeastOnce && c.Delivery != exactlyOnce && c.Delivery != queue {
+		errs = append(errs, fmt.Errorf("MILLRACE_DELIVERY: %q is none of at-least-once, exactly-once and queue", c.Delivery))
 	}
 	names := make(map[string]bool)
 	for _, m := range c.Models {
@@ -89,15 +94,16 @@ func (m modelRef) String() string {
 
 // workerConfig is all that `millrace worker` can be told.
 type workerConfig struct {
-	Pool     poolConfig      `envPrefix:"MILLRACE_"`
-	Kafka    kafka.Config    `envPrefix:"MILLRACE_"`
-	Topics   kafka.Topics    `envPrefix:"MILLRACE_"`
-	Consumer consumer.Config `envPrefix:"MILLRACE_"`
-	Worker   worker.Config   `envPrefix:"MILLRACE_"`
-	Producer producer.Config `envPrefix:"MILLRACE_"`
-	Follow   follow.Config   `envPrefix:"MILLRACE_"`
-	Source   sourceConfig
-	Log      logConfig `envPrefix:"MILLRACE_"`
+	Pool        poolConfig         `envPrefix:"MILLRACE_"`
+	Kafka       kafka.Config       `envPrefix:"MILLRACE_"`
+	Topics      kafka.Topics       `envPrefix:"MILLRACE_"`
+	Consumer    consumer.Config    `envPrefix:"MILLRACE_"`
+	Transaction transaction.Config `envPrefix:"MILLRACE_"`
+	Worker      worker.Config      `envPrefix:"MILLRACE_"`
+	Producer    producer.Config    `envPrefix:"MILLRACE_"`
+	Follow      follow.Config      `envPrefix:"MILLRACE_"`
+	Source      sourceConfig
+	Log         logConfig `envPrefix:"MILLRACE_"`
 }
 
 // gatewayConfig is all that `millrace gateway` can be told.

@@ -17,14 +17,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/millrace/millrace/cancellation"
-	"github.com/millrace/millrace/consumer"
 	"github.com/millrace/millrace/internal/admin"
 	"github.com/millrace/millrace/internal/kafka"
 	"github.com/millrace/millrace/metrics"
 	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/model/follow"
 	"github.com/millrace/millrace/producer"
-	"github.com/millrace/millrace/worker"
 )
 
 func (p *program) workerCommand() *cobra.Command {
@@ -75,7 +73,7 @@ type runningWorker struct {
 	cfg      workerConfig
 	addr     net.Addr // of the probes
 	source   *modelSource
-	consumer *consumer.Consumer
+	intake   intake
 	follower *follow.Follower
 	// The requests that nobody waits for any more.
 	cancelled *cancellation.List
@@ -90,6 +88,7 @@ func (p *program) startWorker(ctx context.Context, all *parts, cfg workerConfig,
 	if err != nil {
 		return nil, usageError(err)
 	}
+	p.nameTransactions(&cfg)
 	w := &runningWorker{cfg: cfg, loaded: make(chan struct{})}
 	w.cancelled = cancellation.New(cancellation.Deps{Topic: cfg.Topics.Cancellations(), Log: log, Opts: kafkaOpts})
 	if w.source, err = p.modelSource(cfg.Source, log); err != nil {
@@ -104,30 +103,21 @@ func (p *program) startWorker(ctx context.Context, all *parts, cfg workerConfig,
 		return nil, err
 	}
 	w.addr = probes.Addr()
-	answers, err := producer.New(w.producerConfig(), producer.Deps{
-		Logger: log, Metrics: metrics.NewProducer(reg), Topics: cfg.Topics, Group: cfg.Consumer.Group,
-		Opts: kafkaOpts, ErrorBody: errorBody,
-	})
+	d, err := w.deliver(log, reg, counted, kafkaOpts) //nolint:contextcheck // what it ends on an error bounds itself
 	if err != nil {
 		return nil, errors.Join(err, probes.Close())
 	}
-	pool := worker.New(cfg.Worker, worker.Deps{
-		Logger: log, Metrics: counted, Source: w.follower, Publisher: answers, Cancellations: w.cancelled,
-	})
-	w.consumer, err = consumer.New(cfg.Consumer, consumer.Deps{
-		Topic: cfg.Topics.Requests, Pool: pool, Log: log, Metrics: metrics.NewConsumer(reg), Client: kafkaOpts,
-	})
-	if err != nil {
-		return nil, errors.Join(err, answers.Close(), probes.Close()) //nolint:contextcheck // Close bounds itself
-	}
+	w.intake = d.intake
 	log.Info("probes and metrics are served", "addr", w.addr.String())
 
 	server := &admin.Server{Listener: probes, Handler: w.handler(reg)}
 	all.start(ctx, "probes", endLimit, server.Run)
 	all.start(ctx, "models", endLimit, w.follower.Run)
 	all.start(ctx, "cancellations", endLimit, w.cancelled.Run)
-	all.onStop("producer", answers.Close)
-	all.start(ctx, "pool", endLimit, pool.Run)
+	if d.end != nil {
+		all.onStop("producer", d.end)
+	}
+	all.start(ctx, "pool", endLimit, d.pool.Run)
 	all.start(ctx, "consumer", cfg.Consumer.DrainTimeout+cfg.Consumer.RebalanceTimeout+endLimit, func(ctx context.Context) error {
 		return w.consume(ctx, log, kafkaOpts)
 	})
@@ -158,7 +148,7 @@ func (w *runningWorker) consume(ctx context.Context, log *slog.Logger, opts []kg
 	case <-ctx.Done():
 		return nil
 	}
-	return w.consumer.Run(ctx)
+	return w.intake.Run(ctx)
 }
 
 func (w *runningWorker) handler(reg *prometheus.Registry) http.Handler {
@@ -171,8 +161,8 @@ func (w *runningWorker) handler(reg *prometheus.Registry) http.Handler {
 }
 
 func (w *runningWorker) live() error {
-	if !w.consumer.Healthy() {
-		return consumer.ErrStalled
+	if !w.intake.Healthy() {
+		return errors.New("work in flight makes no progress")
 	}
 	return nil
 }
@@ -187,7 +177,7 @@ func (w *runningWorker) ready() error {
 		}
 		return fmt.Errorf("model %s is %s", maskURLs(s.Reference), s.State)
 	}
-	if !w.consumer.Ready() {
+	if !w.intake.Ready() {
 		return errors.New("kafka: this worker has not joined its group, or the broker does not answer")
 	}
 	return nil
