@@ -105,6 +105,13 @@ func (c *cycle) done(_ *kgo.Record, err error) {
 	c.resolve()
 }
 
+// waiting is the number of records without a verdict.
+func (c *cycle) waiting() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pending
+}
+
 func (c *cycle) fail(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -228,7 +228,7 @@ func (l *lane) hasMoved() bool {
 // finish waits for the verdicts of a cycle's records, and commits them.
 func (l *lane) finish(c *cycle) error {
 	full := c.records >= l.limit
-	if err := l.await(c.ready, true); err != nil {
+	if err := l.await(c.ready, c); err != nil {
 		l.abandon(c)
 		if errors.Is(err, ErrStalled) {
 			return err
@@ -279,7 +279,7 @@ func (l *lane) publish(c *cycle) {
 			}
 		})
 	}
-	if l.await(all, false) == nil {
+	if l.await(all, nil) == nil {
 		return
 	}
 	c.fail(ErrStopped)
@@ -289,8 +289,8 @@ func (l *lane) publish(c *cycle) {
 
 // await waits for what a transaction needs. A rebalance that is held up for too
 // long is let through. It fails with ErrStopped when the stop's time is over,
-// and with ErrStalled when the pool, being watched, gives no verdicts.
-func (l *lane) await(done <-chan struct{}, watched bool) error {
+// and with ErrStalled when the pool, asked for the verdicts of c, stands still.
+func (l *lane) await(done <-chan struct{}, c *cycle) error {
 	select {
 	case <-done:
 		return nil
@@ -298,9 +298,9 @@ func (l *lane) await(done <-chan struct{}, watched bool) error {
 	}
 	allow := time.NewTimer(time.Hour)
 	defer allow.Stop()
-	watch := time.NewTicker(l.member.WatchdogTimeout / 4)
-	defer watch.Stop()
-	answered, since := l.answered.Load(), time.Now()
+	tick := time.NewTicker(l.member.WatchdogTimeout / 4)
+	defer tick.Stop()
+	watch := l.watch(c)
 	for {
 		select {
 		case <-done:
@@ -308,26 +308,16 @@ func (l *lane) await(done <-chan struct{}, watched bool) error {
 		case <-l.blocked:
 			allow.Reset(l.member.revokeDrain())
 		case <-allow.C:
-			l.Log.Warn("a transaction takes too long for the rebalance that waits; it is aborted", "lane", l.n)
+			l.Log.Warn("a transaction takes too long for the rebalance that waits; it is let through", "lane", l.n)
 			l.cl.AllowRebalance()
 		case <-l.stops.hard.Done():
 			return ErrStopped
-		case now := <-watch.C:
-			if n := l.answered.Load(); n != answered || !watched {
-				answered, since = n, now
-			}
-			if now.Sub(since) > l.member.WatchdogTimeout {
-				return l.stall(now.Sub(since))
+		case now := <-tick.C:
+			if still := watch.still(now); still > l.member.WatchdogTimeout {
+				return l.stall(still)
 			}
 		}
 	}
-}
-
-func (l *lane) stall(still time.Duration) error {
-	l.Log.Error("work in flight makes no progress; leaving the group", "lane", l.n, "still", still)
-	l.Metrics.WatchdogTrips.Inc()
-	l.stalled.Store(true)
-	return ErrStalled
 }
 
 // leave gives the partitions back at once. A lane that comes back keeps its
