@@ -328,10 +328,6 @@ func (p *pool) Submit(ctx context.Context, recs []*kgo.Record, done func(*kgo.Re
 			p.held = append(p.held, work)
 			continue
 		}
-		if p.delay == nil {
-			go work()
-			continue
-		}
 		p.later(r.Partition, work)
 	}
 }
@@ -341,7 +337,10 @@ func (p *pool) later(id int32, work func()) {
 	if p.queue == nil {
 		p.queue, p.last = make(map[int32][]func()), make(map[int32]time.Time)
 	}
-	at := time.Now().Add(p.delay())
+	at := time.Now()
+	if p.delay != nil {
+		at = at.Add(p.delay())
+	}
 	if after := p.last[id].Add(time.Microsecond); at.Before(after) {
 		at = after
 	}
@@ -366,10 +365,10 @@ func (p *pool) waiting() int {
 // answer lets the first n go.
 func (p *pool) answer(n int) {
 	p.mu.Lock()
-	go_ := p.held[:n]
+	free := p.held[:n]
 	p.held = p.held[n:]
 	p.mu.Unlock()
-	for _, work := range go_ {
+	for _, work := range free {
 		work()
 	}
 }
@@ -417,4 +416,8 @@ func (w *wires) mend() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.dead = false
+}
+
+func request(i int) *kgo.Record {
+	return &kgo.Record{Topic: in, Partition: int32(i % 2), Value: []byte(strconv.Itoa(i))}
 }
