@@ -21,15 +21,17 @@ type look struct {
 	broker time.Duration
 }
 
-// observer watches a process that fills a topic, by the topic's ends: in the
-// same way for all.
+// counter tells how much a process has done.
+type counter func(ctx context.Context) (int, error)
+
+// observer watches a process from outside, in the same way for all.
 type observer struct {
-	topics *topics
+	count  counter
 	broker *process
 }
 
-func (o *observer) look(ctx context.Context, p *process, topic string) (look, error) {
-	n, err := o.topics.count(ctx, topic)
+func (o *observer) look(ctx context.Context, p *process) (look, error) {
+	n, err := o.count(ctx)
 	if err != nil {
 		return look{}, err
 	}
@@ -40,9 +42,9 @@ func (o *observer) look(ctx context.Context, p *process, topic string) (look, er
 	return l, err
 }
 
-// watch waits until topic holds total records, and measures the part between
+// watch waits until total records are done, and measures the part between
 // the start and the end.
-func (o *observer) watch(ctx context.Context, p *process, topic string, total int) (measurement, error) {
+func (o *observer) watch(ctx context.Context, p *process, total int) (measurement, error) {
 	const limit = 2 * time.Minute
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the %s took longer than %s", p.name, limit))
 	defer cancel()
@@ -57,7 +59,7 @@ func (o *observer) watch(ctx context.Context, p *process, topic string, total in
 			return measurement{}, p.fault()
 		case <-tick.C:
 		}
-		l, err := o.look(ctx, p, topic)
+		l, err := o.look(ctx, p)
 		if err != nil {
 			return measurement{}, fmt.Errorf("look at the %s: %w", p.name, err)
 		}

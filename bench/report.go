@@ -37,6 +37,12 @@ func (r *result) write(w io.Writer) {
 	ratios, costs := stats(r.ratios), stats(r.costs)
 	fmt.Fprintf(w, "| **of its limit** | **%.2f** | %.2f – %.2f | | |\n", ratios.mid, ratios.low, ratios.high)
 	fmt.Fprintf(w, "| of it in processor time | %.2f | %.2f – %.2f | | |\n", costs.mid, costs.low, costs.high)
+	if len(r.once) > 0 {
+		r.line(w, "worker, exactly once", r.once)
+		shares, cpu := stats(r.shares), stats(r.cpuShares)
+		fmt.Fprintf(w, "| **of at least once** | **%.2f** | %.2f – %.2f | | |\n", shares.mid, shares.low, shares.high)
+		fmt.Fprintf(w, "| of it in processor time | %.2f | %.2f – %.2f | | |\n", cpu.mid, cpu.low, cpu.high)
+	}
 	if ratios.mid < target {
 		fmt.Fprintf(w, "\nThe target of %.1f is not reached.\n", target)
 	}

@@ -88,7 +88,9 @@ type result struct {
 	request               int // mean bytes
 	answer                *answer
 	pass, infer, work     []measurement
-	ratios, costs, limits []float64 // one a repetition
+	once                  []measurement // the worker, exactly once
+	ratios, costs, limits []float64     // one a repetition
+	shares, cpuShares     []float64     // of exactly once, by the worker's rate and processor time
 }
 
 func (b *bench) measure(ctx context.Context, name string) (*result, error) {
@@ -113,7 +115,7 @@ func (b *bench) measure(ctx context.Context, name string) (*result, error) {
 		return nil, err
 	}
 	say("%s: warming up", name)
-	if _, err := b.worker(ctx, r, folder, in); err != nil {
+	if _, err := b.worker(ctx, r, folder, in, atLeastOnce); err != nil {
 		return nil, err
 	}
 	for i := range b.repeats {
@@ -125,13 +127,23 @@ func (b *bench) measure(ctx context.Context, name string) (*result, error) {
 		if err != nil {
 			return nil, err
 		}
-		work, err := b.worker(ctx, r, folder, in)
+		work, err := b.worker(ctx, r, folder, in, atLeastOnce)
 		if err != nil {
 			return nil, err
 		}
 		r.add(pass, infer, work)
 		say("%s %d/%d: pass-through %.0f/s, inference %.0f/s, worker %.0f/s, which is %.2f of its limit",
 			name, i+1, b.repeats, pass.rate(), infer.rate(), work.rate(), r.ratios[i])
+		if !b.once {
+			continue
+		}
+		once, err := b.worker(ctx, r, folder, in, exactlyOnce)
+		if err != nil {
+			return nil, err
+		}
+		r.once, r.shares = append(r.once, once), append(r.shares, once.rate()/work.rate())
+		r.cpuShares = append(r.cpuShares, work.micros(work.CPU)/once.micros(once.CPU))
+		say("%s %d/%d: exactly once %.0f/s, which is %.2f of the worker's", name, i+1, b.repeats, once.rate(), r.shares[i])
 	}
 	return r, b.topics.remove(ctx, in)
 }
@@ -162,7 +174,7 @@ func (b *bench) pass(ctx context.Context, r *result, in string) (measurement, er
 		return measurement{}, err
 	}
 	argv := []string{b.self, rolePass, "--broker", b.broker.addr, "--group", out, "--in", in, "--out", out, "--like", string(like)}
-	return b.consume(ctx, "pass-through", argv, b.env, out, r.records)
+	return b.consume(ctx, "pass-through", argv, b.env, out, r.records, b.written(out))
 }
 
 func (b *bench) infer(ctx context.Context, r *result, folder string) (measurement, error) {
@@ -174,15 +186,19 @@ func (b *bench) infer(ctx context.Context, r *result, folder string) (measuremen
 
 // worker runs the binary as a user does. What its answers are like is noted,
 // for the pass-through to write the same.
-func (b *bench) worker(ctx context.Context, r *result, folder, in string) (measurement, error) {
+func (b *bench) worker(ctx context.Context, r *result, folder, in, delivery string) (measurement, error) {
 	out := b.next("results")
+	count := b.written(out)
+	if delivery == exactlyOnce {
+		count = b.committed(out)
+	}
 	env := append([]string{
 		"MILLRACE_KAFKA_BROKERS=" + b.broker.addr, "MILLRACE_GROUP=" + out, "MILLRACE_ADMIN_ADDR=127.0.0.1:0",
 		"MILLRACE_TOPIC_REQUESTS=" + in, "MILLRACE_TOPIC_RESULTS=" + out,
 		"MILLRACE_TOPIC_REPLIES=replies", "MILLRACE_TOPIC_DLQ=dead",
-		"MILLRACE_MODEL=" + folder, "MILLRACE_ONNXRUNTIME_LIB=" + b.library,
+		"MILLRACE_DELIVERY=" + delivery, "MILLRACE_MODEL=" + folder, "MILLRACE_ONNXRUNTIME_LIB=" + b.library,
 	}, b.env...)
-	return b.consume(ctx, "worker", []string{b.binary, "worker"}, env, out, r.records, func() error {
+	return b.consume(ctx, "worker", []string{b.binary, "worker"}, env, out, r.records, count, func() error {
 		dead, err := b.topics.count(ctx, "dead")
 		if err == nil && dead > 0 {
 			err = fmt.Errorf("the worker refused %d requests", dead)
@@ -194,9 +210,26 @@ func (b *bench) worker(ctx context.Context, r *result, folder, in string) (measu
 	})
 }
 
+// The values of MILLRACE_DELIVERY that are measured.
+const (
+	atLeastOnce = "at-least-once"
+	exactlyOnce = "exactly-once"
+)
+
+// written counts the records of a topic.
+func (b *bench) written(topic string) counter {
+	return func(ctx context.Context) (int, error) { return b.topics.count(ctx, topic) }
+}
+
+// committed counts the requests that a group has committed: the results of
+// transactions have markers between them.
+func (b *bench) committed(group string) counter {
+	return func(ctx context.Context) (int, error) { return b.topics.committed(ctx, group) }
+}
+
 // consume runs a process that answers all requests into the topic out, and
 // then the checks.
-func (b *bench) consume(ctx context.Context, name string, argv, env []string, out string, total int, checks ...func() error) (measurement, error) {
+func (b *bench) consume(ctx context.Context, name string, argv, env []string, out string, total int, count counter, checks ...func() error) (measurement, error) {
 	if err := b.topics.create(ctx, out); err != nil {
 		return measurement{}, err
 	}
@@ -204,8 +237,8 @@ func (b *bench) consume(ctx context.Context, name string, argv, env []string, ou
 	if err != nil {
 		return measurement{}, err
 	}
-	o := &observer{b.topics, b.broker.process}
-	m, err := o.watch(ctx, p, out, total)
+	o := &observer{count, b.broker.process}
+	m, err := o.watch(ctx, p, total)
 	if err != nil {
 		return m, errors.Join(err, p.stop())
 	}

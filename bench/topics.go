@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/millrace/millrace/internal/wire"
@@ -49,6 +50,18 @@ func (t *topics) count(ctx context.Context, name string) (int, error) {
 	n := 0
 	ends.Each(func(o kadm.ListedOffset) { n += int(o.Offset) })
 	return n, nil
+}
+
+// committed is the number of records that a group has committed; 0 while there
+// is no such group.
+func (t *topics) committed(ctx context.Context, group string) (int, error) {
+	resp, err := t.adm.FetchOffsets(ctx, group)
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return 0, nil
+	}
+	n := 0
+	resp.Each(func(o kadm.OffsetResponse) { n += int(max(0, o.At)) })
+	return n, err
 }
 
 // fill writes the requests of a model, in turn to the partitions.
