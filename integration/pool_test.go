@@ -93,3 +93,46 @@ func TestConsumerProtocol(t *testing.T) {
 	b.requireNoLag(t, group)
 	f.check(t)
 }
+
+// TestExactlyOnce is TestPool in transactions: a reader of what is committed
+// sees each answer once, whatever happens to the workers.
+func TestExactlyOnce(t *testing.T) {
+	for name, id := range map[string]string{"ids of their own": "", "ids that outlive a crash": "MILLRACE_TRANSACTIONAL_ID="} {
+		t.Run(name, func(t *testing.T) {
+			const total = 60_000
+			reg := sharedRegistry(t)
+			model := reg.affineModel(t)
+			b := newBroker(t)
+			b.topics(t)
+			env := func(n string) []string {
+				env := []string{
+					"MLFLOW_TRACKING_URI=" + reg.url, "MILLRACE_MODEL=models:/" + model + "@champion", "MILLRACE_DELIVERY=exactly-once",
+					"MILLRACE_SESSION_TIMEOUT=6s", "MILLRACE_HEARTBEAT_INTERVAL=1s",
+				}
+				if id != "" {
+					env = append(env, id+n)
+				}
+				return env
+			}
+			first := startWorker(t, "worker-1", b, env("one")...)
+			second := startWorker(t, "worker-2", b, env("two")...)
+			f := startTraffic(t, b, total, 6_000)
+			f.reach(t, total/4, time.Minute)
+			reg.point(t, model, "champion", "2")
+			f.reach(t, total/2, time.Minute)
+			first.kill()
+			t.Log("worker-1 is killed")
+			startWorker(t, "worker-1-again", b, env("one")...)
+			f.reach(t, 3*total/4, time.Minute)
+			go second.stop()
+			require.Zero(t, second.exit(t, 20*time.Second), "exit code")
+			f.reach(t, total, 2*time.Minute)
+
+			b.requireNoLag(t, group)
+			got := f.check(t)
+			t.Logf("answers by version: %v", got.versions)
+			require.Zero(t, got.duplicates)
+			require.Len(t, got.versions, 2)
+		})
+	}
+}
