@@ -53,7 +53,7 @@ func TestCrashWithinATransaction(t *testing.T) {
 				require.Less(t, time.Since(began), cfg.SessionTimeout+c.within)
 				m.halt(t)
 				dead.stop()
-				<-dead.ended
+				require.NoError(t, <-dead.ended)
 				b.requireOnce(100)
 			})
 		})
@@ -187,7 +187,7 @@ func TestStopWithTheBrokerAway(t *testing.T) {
 		p.release()
 		began := time.Now()
 		m.stop()
-		<-m.ended
+		require.NoError(t, <-m.ended)
 		require.Less(t, time.Since(began), time.Minute)
 		require.Equal(t, int64(10), p.ends.Load())
 	})

@@ -47,7 +47,7 @@ func cycleOf(r *kgo.Record) *cycle { return r.Context.Value(cycleKey{}).(*cycle)
 // expect counts records that are about to be submitted.
 func (c *cycle) expect(recs []*kgo.Record) {
 	for _, r := range recs {
-		r.Context = c.ctx
+		r.Context = c.ctx //nolint:fatcontext // One context for all: nothing nests.
 	}
 	c.mu.Lock()
 	c.pending += len(recs)

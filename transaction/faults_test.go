@@ -74,8 +74,7 @@ func faulty(b *bench, old bool, key kmsg.Key, e *kerr.Error, count int) {
 	t := b.t
 	var opts []kgo.Opt
 	if old {
-		v := kversion.V3_8_0()
-		opts = append(opts, kgo.MaxVersions(v))
+		opts = append(opts, kgo.MaxVersions(kversion.V3_8_0()))
 	}
 	cfg := config()
 	cfg.Own = true
@@ -110,5 +109,7 @@ func faulty(b *bench, old bool, key kmsg.Key, e *kerr.Error, count int) {
 	b.until("committed", func() bool { return b.committed() == 120 })
 	m.halt(t)
 	b.requireOnce(120)
-	require.Equal(t, int64(120), m.pool.inferred.Load(), "nothing is inferred twice")
+	if m.value(t, "millrace_rebalances_total", "lost") == 0 { // whose partitions are lost keeps nothing of them
+		require.Equal(t, int64(120), m.pool.inferred.Load(), "nothing is inferred twice")
+	}
 }

@@ -65,8 +65,9 @@ type Deps struct {
 	Transactions *metrics.Transaction
 	// Client options of the process: addresses, TLS, SASL.
 	Client []kgo.Opt
-	// Produce are a client's options to publish with.
-	Produce []kgo.Opt
+	// Produce returns a client's options to publish with. Clients must not share
+	// them: that of compression is changed by the client that it is given to.
+	Produce func() []kgo.Opt
 	// Publisher returns one that publishes with a lane's client.
 	Publisher func(*kgo.Client) Publisher
 }
@@ -130,7 +131,7 @@ func (t *Intake) Run(ctx context.Context) error {
 	side.Go(func() { s.bound(t) })
 	errs := make([]error, len(t.lanes))
 	for i, l := range t.lanes {
-		lanes.Go(func() {
+		lanes.Go(func() { //nolint:contextcheck // A lane has the three contexts of s.
 			if errs[i] = l.run(s); errs[i] != nil {
 				stopIntake(errs[i])
 			}

@@ -30,7 +30,7 @@ func (l *lane) options() []kgo.Opt {
 		start = kgo.NewOffset().AtEnd()
 	}
 	fetch := max(1<<16, l.member.FetchMaxBytes/int32(l.cfg.lanes())) //nolint:gosec // at most 64
-	opts := append(slices.Clone(l.Client), l.Produce...)
+	opts := append(slices.Clone(l.Client), l.Produce()...)
 	opts = append(opts,
 		kgo.TransactionalID(l.id()),
 		kgo.TransactionTimeout(l.cfg.Timeout),
@@ -77,8 +77,11 @@ func (l *lane) connect() error {
 	l.session, l.cl = session, session.Client()
 	l.answers = l.Publisher(l.cl)
 	_, _, err = l.cl.ProducerID(l.stops.intake)
+	if l.stops.intake.Err() != nil {
+		return nil
+	}
 	switch {
-	case err == nil || l.stops.intake.Err() != nil:
+	case err == nil:
 		return nil
 	case errors.Is(err, kerr.InvalidTransactionTimeout):
 		return fmt.Errorf("MILLRACE_TRANSACTION_TIMEOUT: %s is above the broker's transaction.max.timeout.ms: %w", l.cfg.Timeout, err)

@@ -83,7 +83,7 @@ func (w *runningWorker) exactlyOnce(publish producer.Deps, work worker.Deps, reg
 		MaxRecords: c.MaxRecords, MaxBytes: c.MaxBytes, FetchMaxBytes: c.FetchMaxBytes,
 	}, transaction.Deps{
 		Topic: w.cfg.Topics.Requests, Log: work.Logger, Metrics: metrics.NewConsumer(reg), Transactions: metrics.NewTransaction(reg),
-		Client: publish.Opts, Produce: cfg.ClientOpts(),
+		Client: publish.Opts, Produce: cfg.ClientOpts,
 		Publisher: func(cl *kgo.Client) transaction.Publisher { return producer.NewTransactional(cfg, publish, cl) },
 	})
 	if err != nil {
