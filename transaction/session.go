@@ -77,9 +77,6 @@ func (l *lane) connect() error {
 	l.session, l.cl = session, session.Client()
 	l.answers = l.Publisher(l.cl)
 	_, _, err = l.cl.ProducerID(l.stops.intake)
-	if l.stops.intake.Err() != nil {
-		return nil
-	}
 	switch {
 	case err == nil:
 		return nil
