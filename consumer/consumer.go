@@ -83,6 +83,7 @@ type Consumer struct {
 
 	mu     sync.Mutex // guards what follows
 	leases map[partition]*lease
+	adrift []*lease // that ended with records running
 	epoch  uint64
 	work   context.Context //nolint:containedctx // Parent of the leases' contexts: it outlives the intake's, and callbacks of the client need it.
 

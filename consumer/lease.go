@@ -184,6 +184,12 @@ func (l *lease) waitIdle(ctx context.Context) bool {
 	}
 }
 
+func (l *lease) isIdle() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.inFlight == 0
+}
+
 // due is a commit to make.
 type due struct {
 	checkpoint

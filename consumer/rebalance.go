@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -146,8 +147,19 @@ func (c *Consumer) drop(leases []*lease) {
 		if c.leases[p] == l {
 			delete(c.leases, p)
 			c.forget(p)
+			c.adrift = append(c.adrift, l)
 		}
 	}
 	c.mu.Unlock()
 	c.exportLag()
+}
+
+// running are the leases that have ended while executors work on their records.
+// An executor that is stuck stays so whoever has the partition by now, and only
+// the watchdog frees it.
+func (c *Consumer) running() []*lease {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.adrift = slices.DeleteFunc(c.adrift, (*lease).isIdle)
+	return slices.Clone(c.adrift)
 }

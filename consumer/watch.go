@@ -21,10 +21,7 @@ func (c *Consumer) watch() bool {
 	blocked, tripped := 0, false
 	for _, l := range c.held() {
 		still, others := l.stalled(now, answered)
-		stands := func(limit time.Duration) bool {
-			waits := now.Sub(c.advance.at) <= limit && others <= int64(c.cfg.MaxRecords)
-			return still > limit && !waits
-		}
+		stands := func(limit time.Duration) bool { return c.stands(now, still, others, limit) }
 		blocks := stands(c.cfg.blockedAfter()) || still > c.cfg.blockedAfter() && l.answeredAbove()
 		if blocks {
 			blocked++
@@ -37,12 +34,25 @@ func (c *Consumer) watch() bool {
 			tripped = true
 		}
 	}
+	for _, l := range c.running() {
+		if still, others := l.stalled(now, answered); c.stands(now, still, others, c.cfg.WatchdogTimeout) {
+			c.trip(l, still)
+			tripped = true
+		}
+	}
 	c.Metrics.BlockedPartitions.Set(float64(blocked))
 	if tripped {
 		c.Metrics.WatchdogTrips.Inc()
 		c.stalled.Store(true)
 	}
 	return tripped
+}
+
+// stands says that a lease whose watermark is still, and beside which others were
+// answered meanwhile, has been waited for long enough.
+func (c *Consumer) stands(now time.Time, still time.Duration, others int64, limit time.Duration) bool {
+	waits := now.Sub(c.advance.at) <= limit && others <= int64(c.cfg.MaxRecords)
+	return still > limit && !waits
 }
 
 // trip notes that the end of a lease is not a clean one.

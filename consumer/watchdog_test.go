@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -62,5 +63,19 @@ func TestWatchdogFindsAForgottenRecord(t *testing.T) {
 		}
 		require.ErrorIs(t, <-m.ended, ErrStalled)
 		done(forgotten, nil)
+	})
+}
+
+// An executor that is stuck in a record whose partition is gone is found.
+func TestWatchdogFindsWhatALostPartitionLeft(t *testing.T) {
+	virtual(t, 1, func(b *bench) {
+		p := &holding{}
+		m := b.start(config(), p)
+		b.fillPartition(0, 1)
+		b.until("in flight", func() bool { return p.held() == 1 })
+		m.lost(b.ctx, nil, map[string][]int32{in: {0}})
+		b.until("the watchdog", func() bool { return !m.Healthy() })
+		p.answer(1, errors.New("stopped"))
+		require.ErrorIs(t, <-m.ended, ErrStalled)
 	})
 }
