@@ -105,6 +105,9 @@ func (pub *publication) record(t target) *kgo.Record {
 			h = append(h, kgo.RecordHeader{Key: key, Value: v})
 		}
 	}
+	if n := req.DeliveryCount(); n > 0 { // a share group's broker counts
+		h = append(h, kgo.RecordHeader{Key: wire.DeliveryCount, Value: strconv.AppendInt(nil, int64(n), 10)})
+	}
 	h = append(h, kgo.RecordHeader{Key: wire.ID, Value: wire.AppendID(m.id[:0], req)})
 	m.record = kgo.Record{Topic: t.topic, Partition: req.Partition, Key: req.Key, Value: a.Value, Headers: h}
 	if t.bad != nil {

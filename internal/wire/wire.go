@@ -33,6 +33,9 @@ const (
 	ModelName    = "model-name"
 	ModelVersion = "model-version"
 	Status       = "status"
+	// DeliveryCount is how often the broker of a share group has handed the
+	// request out, this time included. Other answers do not have it.
+	DeliveryCount = "millrace-delivery-count"
 )
 
 // Header returns the value of the first header with that key.

@@ -1,0 +1,318 @@
+package sharegroup
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/goleak"
+
+	"github.com/millrace/millrace/internal/kafka"
+	"github.com/millrace/millrace/internal/wire"
+	"github.com/millrace/millrace/metrics"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const in = "in"
+
+// bench is a broker in virtual time, with what a test needs around it.
+type bench struct {
+	t       *testing.T
+	cluster *kfake.Cluster
+	dial    func(context.Context, string, string) (net.Conn, error)
+	client  *kgo.Client
+	admin   *kadm.Client
+	ctx     context.Context //nolint:containedctx // The bubble's: the test's own is cancelled outside of it.
+}
+
+// virtual runs a test in virtual time against a broker of its own.
+func virtual(t *testing.T, partitions int32, test func(*bench), opts ...kfake.Opt) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		vn := &kfake.VirtualNetwork{}
+		c, err := kfake.NewCluster(append([]kfake.Opt{
+			kfake.NumBrokers(1), kfake.Ports(9092), kfake.ListenFn(vn.Listen), kfake.SeedTopics(partitions, in),
+			kfake.BrokerConfigs(map[string]string{"share.record.lock.sweep.interval.ms": "100"}),
+		}, opts...)...)
+		require.NoError(t, err)
+		defer c.Close()
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		b := &bench{t: t, ctx: ctx, cluster: c, dial: vn.DialContext}
+		b.client, err = kgo.NewClient(append(b.opts(), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))...)
+		require.NoError(t, err)
+		defer b.client.Close()
+		b.admin = kadm.NewClient(b.client)
+		test(b)
+	})
+}
+
+func (b *bench) opts() []kgo.Opt {
+	return []kgo.Opt{
+		kgo.SeedBrokers(b.cluster.ListenAddrs()...), kgo.Dialer(b.dial), kgo.DisableClientMetrics(),
+		kgo.ProducerLinger(0), kgo.MetadataMinAge(100 * time.Millisecond),
+		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }),
+	}
+}
+
+// fill writes requests with the values from..from+n-1.
+func (b *bench) fill(from, n int) {
+	b.t.Helper()
+	recs := make([]*kgo.Record, n)
+	for i := range recs {
+		recs[i] = &kgo.Record{Topic: in, Value: []byte(strconv.Itoa(from + i))}
+	}
+	require.NoError(b.t, b.client.ProduceSync(b.ctx, recs...).FirstErr())
+}
+
+func (b *bench) until(what string, ok func() bool) {
+	b.t.Helper()
+	for deadline := time.Now().Add(5 * time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
+		require.True(b.t, time.Now().Before(deadline), "waited in vain: %s", what)
+	}
+}
+
+// lag is what the broker says that the group has not done with.
+func (b *bench) lag() int64 {
+	b.t.Helper()
+	lag, err := kafka.ShareLag(b.ctx, b.admin, "g", in, false)
+	require.NoError(b.t, err)
+	var sum int64
+	for _, n := range lag {
+		sum += n
+	}
+	return sum
+}
+
+func config() Config { return Config{Lanes: 2, Records: 32, Lock: 30 * time.Second, Attempts: 4} }
+
+func membership() Member {
+	return Member{
+		Group: "g", OffsetReset: "earliest", FetchMaxBytes: 1 << 20, DrainTimeout: 20 * time.Second,
+		WatchdogTimeout: 2 * time.Minute, LagInterval: 5 * time.Second,
+	}
+}
+
+// refuse makes the broker take no acknowledgements until what it returns is
+// called.
+func (b *bench) refuse(err *kerr.Error) (end func()) {
+	return b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ShareAcknowledge}, Err: err, Count: -1}).Remove
+}
+
+// worker is a running queue with a pool that a test drives.
+type worker struct {
+	*Queue
+	pool  *pool
+	log   *logbook
+	stop  context.CancelFunc
+	ended chan error
+	wire  *wires
+}
+
+func (b *bench) start(cfg Config, p *pool, opts ...kgo.Opt) *worker {
+	b.t.Helper()
+	return b.startAs(cfg, membership(), p, opts...)
+}
+
+func (b *bench) startAs(cfg Config, member Member, p *pool, opts ...kgo.Opt) *worker {
+	b.t.Helper()
+	reg := prometheus.NewRegistry()
+	w := &worker{pool: p, log: &logbook{}, ended: make(chan error, 1), wire: &wires{dial: b.dial}}
+	p.publisher = Noting(cfg, &p.published)
+	var err error
+	w.Queue, err = New(cfg, member, Deps{
+		Topic: in, Pool: p, Log: slog.New(slog.NewTextHandler(w.log, nil)),
+		Metrics: metrics.NewConsumer(reg), Series: metrics.NewQueue(reg),
+		Client: append(append(b.opts(), kgo.Dialer(w.wire.Dial)), opts...),
+	})
+	require.NoError(b.t, err)
+	var ctx context.Context
+	ctx, w.stop = context.WithCancel(context.Background())
+	go func() { w.ended <- w.Run(ctx) }()
+	return w
+}
+
+func (w *worker) halt(t *testing.T) {
+	t.Helper()
+	w.stop()
+	require.NoError(t, <-w.ended)
+}
+
+func (w *worker) acks(kind, result string) float64 {
+	return testutil.ToFloat64(w.Series.Acks.WithLabelValues(kind, result))
+}
+
+// logbook keeps what is logged.
+type logbook struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logbook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logbook) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// pool answers each record, after a while, with what the test says. A record
+// for which it says nothing is held until the lease ends.
+type pool struct {
+	answer    func(*kgo.Record) string // status, or "" to hold it
+	delay     time.Duration
+	stuck     bool // what is held stays when the lease ends
+	publisher Publisher
+	published book
+
+	mu   sync.Mutex
+	runs []run
+	held []held
+}
+
+// run is a record as the pool got it.
+type run struct {
+	value string
+	count int32
+	beside,
+	offset int64
+}
+
+type held struct {
+	rec  *kgo.Record
+	done func(*kgo.Record, error)
+}
+
+func (p *pool) Submit(ctx context.Context, recs []*kgo.Record, done func(*kgo.Record, error)) {
+	for _, r := range recs {
+		p.mu.Lock()
+		p.runs = append(p.runs, run{string(r.Value), r.DeliveryCount(), int64(len(recs)) - 1, r.Offset})
+		p.mu.Unlock()
+		status := "ok"
+		if d := wire.DeliveryOf(r); d.Code != "" {
+			status = d.Code
+		} else if p.answer != nil {
+			status = p.answer(r)
+		}
+		if status == "" {
+			p.mu.Lock()
+			p.held = append(p.held, held{r, done})
+			p.mu.Unlock()
+			continue
+		}
+		time.AfterFunc(p.delay, func() { p.reply(ctx, r, status, done) })
+	}
+	if p.stuck {
+		return
+	}
+	context.AfterFunc(ctx, func() { p.release(func(*kgo.Record) error { return context.Cause(ctx) }) })
+}
+
+func (p *pool) reply(ctx context.Context, r *kgo.Record, status string, done func(*kgo.Record, error)) {
+	p.publisher.Publish(ctx, &wire.Answer{Request: r, Status: status}, func(_ string, err error) { done(r, err) })
+}
+
+// release ends what is held: with an error, or answered when it is nil.
+func (p *pool) release(why func(*kgo.Record) error) {
+	p.mu.Lock()
+	all := p.held
+	p.held = nil
+	p.mu.Unlock()
+	for _, h := range all {
+		if err := why(h.rec); err != nil {
+			h.done(h.rec, err)
+			continue
+		}
+		p.reply(context.Background(), h.rec, "ok", h.done)
+	}
+}
+
+func (p *pool) holding() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.held)
+}
+
+func (p *pool) ran() []run {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]run(nil), p.runs...)
+}
+
+// book is what was published.
+type book struct {
+	mu  sync.Mutex
+	got []published
+	err error // refuses when set
+}
+
+type published struct {
+	value, status string
+	count         int
+}
+
+func (k *book) Publish(_ context.Context, a *wire.Answer, acked func(string, error)) {
+	k.mu.Lock()
+	err := k.err
+	if err == nil {
+		k.got = append(k.got, published{string(a.Request.Value), a.Status, wire.DeliveryOf(a.Request).Attempts})
+	}
+	k.mu.Unlock()
+	acked(a.Status, err)
+}
+
+func (k *book) all() []published {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return append([]published(nil), k.got...)
+}
+
+// wires cuts a process off, as a crash does.
+type wires struct {
+	dial  func(context.Context, string, string) (net.Conn, error)
+	mu    sync.Mutex
+	dead  bool
+	conns []net.Conn
+}
+
+func (w *wires) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.dead {
+		return nil, errors.New("cut off")
+	}
+	c, err := w.dial(ctx, network, addr)
+	if err == nil {
+		w.conns = append(w.conns, c)
+	}
+	return c, err
+}
+
+func (w *wires) cut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dead = true
+	for _, c := range w.conns {
+		_ = c.Close()
+	}
+}
