@@ -18,6 +18,7 @@ type slot struct {
 	batch *batch
 	bytes int64
 	count int32 // deliveries, this one included
+	last  bool  // the record is not tried in another
 
 	// Guarded by the batch's mu.
 	status string        // of the answer that was published
@@ -96,7 +97,9 @@ func (b *batch) add(l *lane, s *slot) {
 	if s.count > 1 {
 		l.Series.Redelivered.Inc()
 	}
-	if int(s.count) > l.cfg.Attempts {
+	attempts := l.attempts.Load()
+	s.last = s.count >= attempts
+	if s.count > attempts {
 		d.Code = wire.ModelFailed
 		d.Message = "the request was delivered " + strconv.Itoa(int(s.count)-1) + " times, and no delivery led to an answer: workers ended, or did not answer in time"
 		l.Series.Exhausted.Inc()
@@ -109,14 +112,15 @@ func (b *batch) add(l *lane, s *slot) {
 // sort parts the records that have been delivered often: they may end a worker,
 // and are not to take others with them.
 func (l *lane) sort(b *batch) {
+	attempts := l.attempts.Load()
 	for _, s := range b.slots {
-		if s.count >= l.cfg.alone() && int(s.count) <= l.cfg.Attempts {
+		if s.count >= max(2, attempts-1) && s.count <= attempts {
 			b.alone = append(b.alone, s)
 		} else {
 			b.together = append(b.together, s)
 		}
 	}
-	slices.SortStableFunc(b.alone, l.solo.compare)
+	slices.SortStableFunc(b.alone, inTurn)
 }
 
 // begin counts records that are about to be submitted.

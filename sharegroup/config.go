@@ -11,11 +11,16 @@ type Config struct {
 	Lanes    int           `env:"QUEUE_LANES" envDefault:"4" help:"Queue: members of the share group in this worker; each takes the next requests when all that it took are answered."`
 	Records  int           `env:"QUEUE_RECORDS" envDefault:"128" help:"Queue: most requests that a lane takes at once. Fewer share a burst more evenly between workers."`
 	Lock     time.Duration `env:"QUEUE_LOCK" envDefault:"30s" help:"Queue: time after which the broker gives a request to another worker unless this one renews; it does while it works. The broker allows 15s to 60s unless it is told otherwise."`
-	Attempts int           `env:"QUEUE_ATTEMPTS" envDefault:"4" help:"Queue: deliveries in which a request is tried; in the next it is answered with an error. Below the broker's own limit, share.delivery.count.limit."`
+	Attempts int           `env:"QUEUE_ATTEMPTS" envDefault:"0" help:"Queue: deliveries in which a request is tried; in the next it is answered with an error. Below the limit after which the broker drops a request, share.delivery.count.limit; 0: 6, or what that limit leaves."`
 }
 
-// Most that the broker takes for share.delivery.count.limit by default.
-const mostDeliveries = 10
+const (
+	mostDeliveries  = 10 // that the broker takes for a group's limit, unless it is told otherwise
+	defaultAttempts = 6
+	// spare is what the limit should leave beyond the attempts: one to give a
+	// record up in, and one for a worker that ends just then.
+	spare = 2
+)
 
 // Validate reports every mistake, each with the variable that holds it.
 func (c Config) Validate() error {
@@ -28,19 +33,16 @@ func (c Config) Validate() error {
 	check(c.Lanes >= 1 && c.Lanes <= 64, "QUEUE_LANES", "between 1 and 64", c.Lanes)
 	check(c.Records >= 1 && c.Records <= 10_000, "QUEUE_RECORDS", "between 1 and 10000", c.Records)
 	check(c.Lock >= time.Second, "QUEUE_LOCK", "1s or above", c.Lock)
-	check(c.Attempts >= 2 && c.Attempts < mostDeliveries, "QUEUE_ATTEMPTS", "between 2 and 9", c.Attempts)
+	check(c.Attempts == 0 || c.Attempts >= 2 && c.Attempts <= 100, "QUEUE_ATTEMPTS", "0, or between 2 and 100", c.Attempts)
 	return errors.Join(errs...)
 }
-
-// alone is the delivery from which on a record is run alone: those that have
-// ended workers before are not to take others with them.
-func (c Config) alone() int32 { return int32(max(2, c.Attempts-1)) } //nolint:gosec // Validate bounds it.
 
 // Member is how the worker takes part in the group. The settings are those of
 // the at-least-once intake, which says what they mean.
 type Member struct {
 	Group           string
 	OffsetReset     string // earliest or latest
+	SessionTimeout  time.Duration
 	FetchMaxBytes   int32
 	DrainTimeout    time.Duration
 	WatchdogTimeout time.Duration

@@ -104,7 +104,7 @@ func config() Config { return Config{Lanes: 2, Records: 32, Lock: 30 * time.Seco
 
 func membership() Member {
 	return Member{
-		Group: "g", OffsetReset: "earliest", FetchMaxBytes: 1 << 20, DrainTimeout: 20 * time.Second,
+		Group: "g", OffsetReset: "earliest", SessionTimeout: 45 * time.Second, FetchMaxBytes: 1 << 20, DrainTimeout: 20 * time.Second,
 		WatchdogTimeout: 2 * time.Minute, LagInterval: 5 * time.Second,
 	}
 }
@@ -134,7 +134,6 @@ func (b *bench) startAs(cfg Config, member Member, p *pool, opts ...kgo.Opt) *wo
 	b.t.Helper()
 	reg := prometheus.NewRegistry()
 	w := &worker{pool: p, log: &logbook{}, ended: make(chan error, 1), wire: &wires{dial: b.dial}}
-	p.publisher = Noting(cfg, &p.published)
 	var err error
 	w.Queue, err = New(cfg, member, Deps{
 		Topic: in, Pool: p, Log: slog.New(slog.NewTextHandler(w.log, nil)),
@@ -142,6 +141,7 @@ func (b *bench) startAs(cfg Config, member Member, p *pool, opts ...kgo.Opt) *wo
 		Client: append(append(b.opts(), kgo.Dialer(w.wire.Dial)), opts...),
 	})
 	require.NoError(b.t, err)
+	p.publisher = w.Publisher(&p.published)
 	var ctx context.Context
 	ctx, w.stop = context.WithCancel(context.Background())
 	go func() { w.ended <- w.Run(ctx) }()

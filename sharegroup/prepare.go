@@ -22,6 +22,7 @@ const (
 	settingReset     = "share.auto.offset.reset"
 	settingLock      = "share.record.lock.duration.ms"
 	settingIsolation = "share.isolation.level"
+	settingSession   = "share.session.timeout.ms"
 	settingLimit     = "share.delivery.count.limit" // of a group from Kafka 4.3 on
 	brokerLimit      = "group.share.delivery.count.limit"
 	defaultLimit     = 5
@@ -121,17 +122,17 @@ func (q *Queue) configure(ctx context.Context) error {
 	}
 	want := []setting{
 		{settingReset, q.member.OffsetReset},
-		{settingLock, strconv.FormatInt(q.cfg.Lock.Milliseconds(), 10)},
 		{settingIsolation, "read_committed"},
+		{settingLock, strconv.FormatInt(q.cfg.Lock.Milliseconds(), 10)},
+		{settingSession, strconv.FormatInt(q.member.SessionTimeout.Milliseconds(), 10)},
 	}
 	limit := q.limit(ctx, have)
-	if _, settable := have[settingLimit]; settable && limit < q.cfg.Attempts+2 {
-		limit = min(q.cfg.Attempts+2, mostDeliveries)
+	if _, settable := have[settingLimit]; settable && limit < mostDeliveries && (q.cfg.Attempts == 0 || limit < q.cfg.Attempts+spare) {
+		limit = mostDeliveries
 		want = append(want, setting{settingLimit, strconv.Itoa(limit)})
 	}
-	if limit <= q.cfg.Attempts {
-		return fmt.Errorf("%w: MILLRACE_QUEUE_ATTEMPTS is %d, and the broker drops a record in silence after %d deliveries: set the broker's %s to %d or more, or MILLRACE_QUEUE_ATTEMPTS below it",
-			ErrGroupSettings, q.cfg.Attempts, limit, brokerLimit, q.cfg.Attempts+2)
+	if err := q.bound(limit); err != nil {
+		return err
 	}
 	want = slices.DeleteFunc(want, func(s setting) bool { return have[s.name] == s.value })
 	if len(want) == 0 {
@@ -141,6 +142,24 @@ func (q *Queue) configure(ctx context.Context) error {
 		return err
 	}
 	q.Log.Info("share group is set up", "group", q.member.Group, "settings", join(want))
+	return nil
+}
+
+// bound sets how often a record is tried by what the broker leaves.
+func (q *Queue) bound(limit int) error {
+	attempts := q.cfg.Attempts
+	if attempts == 0 {
+		attempts = min(defaultAttempts, limit-1)
+	}
+	if attempts >= limit {
+		return fmt.Errorf("%w: a request is tried in %d deliveries, and the broker drops one in silence after %d: set the broker's %s to %d or more, or MILLRACE_QUEUE_ATTEMPTS below %d",
+			ErrGroupSettings, attempts, limit, brokerLimit, attempts+spare, limit)
+	}
+	if attempts+spare > limit {
+		q.Log.Warn("the broker drops a request in silence when a worker ends while it gives it up; a higher limit of the broker leaves more tries",
+			"setting", brokerLimit, "limit", limit, "attempts", attempts)
+	}
+	q.attempts.Store(int32(attempts)) //nolint:gosec // Validate bounds it.
 	return nil
 }
 
@@ -215,7 +234,7 @@ func (q *Queue) alter(ctx context.Context, want []setting) error {
 			return fmt.Errorf("%w, and this client may not set them (it needs AlterConfigs on the group, or somebody to run: kafka-configs.sh --bootstrap-server %s --alter --entity-type groups --entity-name %s --add-config %s): %w",
 				ErrGroupSettings, q.seeds(), q.member.Group, join(want), err)
 		case errors.Is(err, kerr.InvalidConfig), errors.Is(err, kerr.InvalidRequest), errors.Is(err, kerr.PolicyViolation):
-			return fmt.Errorf("%w: the broker refuses %s: %w %s", ErrGroupSettings, join(want), err, text(r.ErrorMessage))
+			return fmt.Errorf("%w: the broker refuses %s, which come of MILLRACE_AUTO_OFFSET_RESET, MILLRACE_QUEUE_LOCK, MILLRACE_SESSION_TIMEOUT and MILLRACE_QUEUE_ATTEMPTS: %w %s", ErrGroupSettings, join(want), err, text(r.ErrorMessage))
 		default:
 			return fmt.Errorf("set up share group %s: %w %s", q.member.Group, err, text(r.ErrorMessage))
 		}

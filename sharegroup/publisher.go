@@ -27,15 +27,12 @@ const (
 // errMayPass gives a record back whose answer would be an error that may pass.
 var errMayPass = errors.New("the answer would be an error that may pass; the request is to be delivered again")
 
-// Noting wraps what the pool publishes with, so that the queue learns what
+// Publisher wraps what the pool publishes with, so that the queue learns what
 // became of each record. An error that may pass is not published while the
 // record has deliveries left: another worker, or a later time, may do better.
-func Noting(cfg Config, next Publisher) Publisher { return noting{next, cfg.Attempts} }
+func (q *Queue) Publisher(next Publisher) Publisher { return noting{next} }
 
-type noting struct {
-	next     Publisher
-	attempts int
-}
+type noting struct{ next Publisher }
 
 func (n noting) Publish(ctx context.Context, a *wire.Answer, acked func(status string, err error)) {
 	s := slotOf(a.Request)
@@ -43,7 +40,7 @@ func (n noting) Publish(ctx context.Context, a *wire.Answer, acked func(status s
 		n.next.Publish(ctx, a, acked)
 		return
 	}
-	if (a.Status == statusUnavailable || a.Status == statusOverloaded) && int(s.count) < n.attempts {
+	if !s.last && (a.Status == statusUnavailable || a.Status == statusOverloaded) {
 		acked(a.Status, errMayPass)
 		return
 	}

@@ -46,7 +46,7 @@ var (
 // Deps is what a queue works with.
 type Deps struct {
 	Topic   string
-	Pool    Pool // its Publisher is one that Noting made
+	Pool    Pool // may be set after New, for its Publisher is the queue's
 	Log     *slog.Logger
 	Metrics *metrics.Consumer
 	Series  *metrics.Queue
@@ -62,9 +62,10 @@ type Queue struct {
 	client *kgo.Client  // set by Run before anything uses it
 	admin  *kadm.Client // likewise
 	lanes  []*lane      // likewise
-	solo   *solo
+	solo   solo
 
-	reachable atomic.Bool // the broker answered the last question
+	attempts  atomic.Int32 // deliveries in which a record is tried
+	reachable atomic.Bool  // the broker answered the last question
 	stopping  atomic.Bool
 	stalled   atomic.Bool
 	submitted atomic.Int64 // records in the pool
@@ -81,7 +82,9 @@ func New(cfg Config, member Member, deps Deps) (*Queue, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	q := &Queue{Deps: deps, cfg: cfg, member: member, solo: newSolo(cfg.Attempts), shown: make(map[int32]bool)}
+	q := &Queue{Deps: deps, cfg: cfg, member: member, shown: make(map[int32]bool)}
+	q.solo.changed = make(chan struct{})
+	q.attempts.Store(defaultAttempts)
 	if err := kgo.ValidateOpts(newLane(q, 0).options()...); err != nil {
 		return nil, fmt.Errorf("share group's options: %w", err)
 	}

@@ -17,26 +17,22 @@ const gather = 200 * time.Millisecond
 // its worker then has had those on both of its sides answered, whichever lane
 // got them.
 type solo struct {
-	attempts int
-
 	mu      sync.Mutex // guards what follows
 	waiting []*slot    // in order
 	changed chan struct{}
 }
-
-func newSolo(attempts int) *solo { return &solo{attempts: attempts, changed: make(chan struct{})} }
 
 // enter adds a lane's records.
 func (s *solo) enter(slots []*slot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.waiting = append(s.waiting, slots...)
-	slices.SortStableFunc(s.waiting, s.compare)
+	slices.SortStableFunc(s.waiting, inTurn)
 }
 
-func (s *solo) compare(x, y *slot) int {
+func inTurn(x, y *slot) int {
 	place := cmp.Or(cmp.Compare(x.rec.Partition, y.rec.Partition), cmp.Compare(x.rec.Offset, y.rec.Offset))
-	if int(x.count) == s.attempts {
+	if x.last {
 		place = -place
 	}
 	return cmp.Or(cmp.Compare(x.count, y.count), place)
