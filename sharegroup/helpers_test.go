@@ -100,6 +100,8 @@ func (b *bench) lag() int64 {
 	return sum
 }
 
+func (b *bench) quiet() *slog.Logger { return slog.New(slog.NewTextHandler(b.t.Output(), nil)) }
+
 func config() Config { return Config{Lanes: 2, Records: 32, Lock: 30 * time.Second, Attempts: 4} }
 
 func membership() Member {
@@ -112,7 +114,7 @@ func membership() Member {
 // refuse makes the broker take no acknowledgements until what it returns is
 // called.
 func (b *bench) refuse(err *kerr.Error) (end func()) {
-	return b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ShareAcknowledge}, Err: err, Count: -1}).Remove
+	return b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ShareAcknowledge}, Topic: in, Err: err, Count: -1}).Remove
 }
 
 // worker is a running queue with a pool that a test drives.
@@ -306,6 +308,16 @@ func (w *wires) Dial(ctx context.Context, network, addr string) (net.Conn, error
 		w.conns = append(w.conns, c)
 	}
 	return c, err
+}
+
+// hiccup closes what is open; new connections work.
+func (w *wires) hiccup() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.conns {
+		_ = c.Close()
+	}
+	w.conns = nil
 }
 
 func (w *wires) cut() {
