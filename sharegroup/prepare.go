@@ -84,8 +84,8 @@ func (q *Queue) checkBrokers(ctx context.Context) error {
 			version int16 // with strict limits and renewal
 		}{{kmsg.ShareGroupHeartbeat, 1}, {kmsg.ShareFetch, 2}, {kmsg.ShareAcknowledge, 2}} {
 			if have, ok := b.KeyMaxVersion(int16(want.key)); !ok || have < want.version {
-				return fmt.Errorf("%w: broker %d is %s and has no %s of version %d"+needs,
-					ErrNoShareGroups, b.NodeID, b.VersionGuess(), want.key.Name(), want.version)
+				return fmt.Errorf("%w: broker %d does not know %s in version %d"+needs,
+					ErrNoShareGroups, b.NodeID, want.key.Name(), want.version)
 			}
 		}
 		if features := b.Raw().FinalizedFeatures; len(features) > 0 && !slices.ContainsFunc(features, func(f kmsg.ApiVersionsResponseFinalizedFeature) bool {

@@ -1,8 +1,9 @@
 package sharegroup
 
 import (
+	"strings"
+	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
@@ -26,11 +27,11 @@ func TestStartRefusals(t *testing.T) {
 	}{
 		"an old broker": {
 			opts: []kfake.Opt{kfake.MaxVersions(kversion.V3_9_0())},
-			want: ErrNoShareGroups, message: []string{"broker 0", "v3.9", "ShareGroupHeartbeat", "Apache Kafka 4.2 or later", "share.version"},
+			want: ErrNoShareGroups, message: []string{"broker 0", "ShareGroupHeartbeat", "Apache Kafka 4.2 or later", "share.version"},
 		},
 		"share groups in preview": {
 			opts: []kfake.Opt{kfake.MaxVersions(kversion.V4_1_0())},
-			want: ErrNoShareGroups, message: []string{"v4.1", "Apache Kafka 4.2 or later"},
+			want: ErrNoShareGroups, message: []string{"ShareFetch in version 2", "Apache Kafka 4.2 or later"},
 		},
 		"the feature is off": {
 			before: func(b *bench) {
@@ -58,7 +59,7 @@ func TestStartRefusals(t *testing.T) {
 		},
 		"no right to set up": {
 			before: func(b *bench) {
-				b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.IncrementalAlterConfigs}, Err: kerr.GroupAuthorizationFailed, Count: -1})
+				b.answerSettings(kerr.GroupAuthorizationFailed)
 			},
 			want: ErrGroupSettings, message: []string{
 				"kafka-configs.sh --bootstrap-server localhost:9092 --alter --entity-type groups --entity-name g --add-config " +
@@ -67,7 +68,7 @@ func TestStartRefusals(t *testing.T) {
 		},
 		"the broker's bounds": {
 			before: func(b *bench) {
-				b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.IncrementalAlterConfigs}, Err: kerr.InvalidConfig, Count: -1})
+				b.answerSettings(kerr.InvalidConfig)
 			},
 			want: ErrGroupSettings, message: []string{"MILLRACE_QUEUE_LOCK", "INVALID_CONFIG"},
 		},
@@ -113,16 +114,31 @@ func TestGroupIsSetUp(t *testing.T) {
 			require.Equal(t, value, have[name], name)
 		}
 		require.Equal(t, int32(4), first.attempts.Load())
-		asked := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.IncrementalAlterConfigs}, Err: kerr.GroupAuthorizationFailed, Count: -1})
+		asked := b.answerSettings(kerr.GroupAuthorizationFailed)
 		cfg := config()
 		cfg.Attempts = 0
 		second := b.start(cfg, &pool{})
 		b.until("ready", second.Ready)
-		require.Zero(t, asked.Hits())
+		require.Zero(t, asked.Load())
 		require.Equal(t, int32(defaultAttempts), second.attempts.Load())
 		first.halt(t)
 		second.halt(t)
 	})
+}
+
+// answerSettings has the broker refuse to set a group up, and counts how often.
+func (b *bench) answerSettings(err *kerr.Error) *atomic.Int64 {
+	var asked atomic.Int64
+	b.cluster.ControlKey(int16(kmsg.IncrementalAlterConfigs), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		b.cluster.KeepControl()
+		asked.Add(1)
+		resp, _ := req.ResponseKind().(*kmsg.IncrementalAlterConfigsResponse)
+		r := kmsg.NewIncrementalAlterConfigsResponseResource()
+		r.ResourceType, r.ResourceName, r.ErrorCode = kmsg.ConfigResourceTypeGroupConfig, "g", err.Code
+		resp.Resources = append(resp.Resources, r)
+		return resp, nil, true
+	})
+	return &asked
 }
 
 // Who may neither read nor needs to alter the limit goes by the broker's.
@@ -140,23 +156,24 @@ func TestTheBrokersLimitHolds(t *testing.T) {
 	}
 }
 
-// A broker that is away at the start is waited for, and a stop meanwhile is no
-// error.
+// A coordinator that is away at the start is waited for, and a stop meanwhile is
+// no error.
 func TestWaitsForTheCoordinator(t *testing.T) {
 	virtual(t, 1, func(b *bench) {
 		b.fill(0, 1)
-		for _, key := range []kmsg.Key{kmsg.ListGroups, kmsg.IncrementalAlterConfigs, kmsg.DescribeConfigs} {
-			held := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{key}, TopLevel: key == kmsg.ListGroups, Err: kerr.UnknownServerError, Count: -1})
-			w := b.start(config(), &pool{})
-			time.Sleep(20 * time.Second)
-			require.Empty(t, w.pool.ran(), key.Name())
-			require.Positive(t, held.Hits(), key.Name())
-			require.Contains(t, w.log.String(), "waiting for the share group's coordinator")
-			w.halt(t)
-			held.Remove()
-		}
+		asked := b.answerSettings(kerr.CoordinatorNotAvailable)
+		w := b.start(config(), &pool{})
+		b.until("asked again", func() bool { return asked.Load() > 5 })
+		require.Empty(t, w.pool.ran())
+		require.Equal(t, 1, strings.Count(w.log.String(), "waiting for the share group's coordinator"))
+		w.halt(t)
+	})
+	virtual(t, 1, func(b *bench) {
+		b.fill(0, 1)
+		h := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ListGroups}, Err: kerr.CoordinatorLoadInProgress, Count: 30})
 		w := b.start(config(), &pool{})
 		b.until("answered", func() bool { return b.lag() == 0 })
+		require.Equal(t, 30, h.Hits())
 		w.halt(t)
 	})
 }
