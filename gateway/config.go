@@ -9,6 +9,9 @@ import (
 // largestBody is well below what the client writes at once.
 const largestBody = 64 << 20
 
+// queue is the delivery by a share group.
+const queue = "queue"
+
 // Config is what an operator sets.
 type Config struct {
 	Addr           string        `env:"GATEWAY_ADDR" envDefault:":8000" help:"Host and port to listen on."`
@@ -24,6 +27,7 @@ type Config struct {
 	MaxWaiting     int           `env:"GATEWAY_MAX_WAITING" envDefault:"500" help:"Requests that may wait for their answer; more are refused."`
 	MaxBodyBytes   int64         `env:"GATEWAY_MAX_BODY_BYTES" envDefault:"1048576" help:"Largest body in bytes."`
 	Group          string        `env:"GROUP" envDefault:"millrace" help:"Consumer group whose lag is exported."`
+	Delivery       string        `env:"DELIVERY" envDefault:"at-least-once" help:"What the workers are told: in queue the group is a share group, whose lag the broker counts."`
 	LagInterval    time.Duration `env:"GROUP_LAG_INTERVAL" envDefault:"10s" help:"Time between two readings of the group's lag."`
 }
 
@@ -48,6 +52,7 @@ func (c *Config) Validate() error {
 	refuse(c.MaxWaiting < 1, "GATEWAY_MAX_WAITING", "must be at least 1")
 	refuse(c.MaxBodyBytes < 1 || c.MaxBodyBytes > largestBody, "GATEWAY_MAX_BODY_BYTES", "must be 1 to 67108864")
 	refuse(c.Group == "", "GROUP", "must not be empty")
+	refuse(c.Delivery != "at-least-once" && c.Delivery != "exactly-once" && c.Delivery != queue, "DELIVERY", "must be at-least-once, exactly-once or queue")
 	refuse(c.LagInterval < time.Second, "GROUP_LAG_INTERVAL", "must be at least 1s")
 	return errors.Join(errs...)
 }

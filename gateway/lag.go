@@ -8,6 +8,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/millrace/millrace/internal/kafka"
 )
 
 // exportLag reads the group's lag from outside of it, so that it is right with
@@ -16,7 +18,7 @@ func (g *Gateway) exportLag(ctx context.Context) {
 	failing := false
 	for {
 		bounded, cancel := context.WithTimeout(ctx, max(g.cfg.LagInterval, 5*time.Second))
-		lag, err := groupLag(bounded, g.admin, g.cfg.Group, g.cfg.RequestTopic)
+		lag, err := g.groupLag(bounded)
 		cancel()
 		if ctx.Err() != nil {
 			return
@@ -38,10 +40,22 @@ func (g *Gateway) exportLag(ctx context.Context) {
 	}
 }
 
-// groupLag counts the records of a topic that the group has not committed. A
+func (g *Gateway) groupLag(ctx context.Context) (int64, error) {
+	if g.cfg.Delivery != queue {
+		return committedLag(ctx, g.admin, g.cfg.Group, g.cfg.RequestTopic)
+	}
+	var sum int64
+	lag, err := kafka.ShareLag(ctx, g.admin, g.cfg.Group, g.cfg.RequestTopic, false)
+	for _, records := range lag {
+		sum += records
+	}
+	return sum, err
+}
+
+// committedLag counts the records of a topic that the group has not committed. A
 // partition without a commit counts from its start, where a new member begins.
 // The end is what read_committed sees.
-func groupLag(ctx context.Context, adm *kadm.Client, group, topic string) (int64, error) {
+func committedLag(ctx context.Context, adm *kadm.Client, group, topic string) (int64, error) {
 	// Commits first: the other way round, a commit in between gives a lag
 	// below 0.
 	commits, err := adm.FetchOffsetsForTopics(ctx, group, topic)

@@ -51,12 +51,51 @@ func TestTheGroupsLagIsSeenWithoutAWorker(t *testing.T) {
 	})
 }
 
+// A share group commits nothing: its lag is what the broker counts, over gaps of
+// what is done with, and what the log holds where the group has never been.
+func TestTheLagOfAShareGroup(t *testing.T) {
+	inWorld(t, func(w *world) {
+		t := w.t
+		client, err := kgo.NewClient(append(w.kafka(), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+		require.NoError(t, err)
+		defer client.Close()
+		for i := range 40 {
+			rec := &kgo.Record{Topic: requests, Partition: int32(i % 4), Value: []byte("{}")}
+			require.NoError(t, client.ProduceSync(t.Context(), rec).FirstErr())
+		}
+		cfg := config()
+		cfg.Delivery = "queue"
+		g := w.ready(cfg)
+		lag := func() float64 { return testutil.ToFloat64(g.m.GroupLag.WithLabelValues("millrace", requests)) }
+		time.Sleep(time.Second) // virtual: the first reading is done
+		require.InDelta(t, 40, lag(), 0)
+
+		w.cluster.SetGroupConfigs("millrace", map[string]string{"share.auto.offset.reset": "earliest"})
+		member, err := kgo.NewClient(append(w.kafka(), kgo.ShareGroup("millrace"), kgo.ConsumeTopics(requests))...)
+		require.NoError(t, err)
+		defer member.Close()
+		for got := 0; got < 40; {
+			member.PollFetches(t.Context()).EachRecord(func(r *kgo.Record) {
+				got++
+				if r.Offset == 3 { // one of each partition
+					r.Ack(kgo.AckRelease)
+				} else {
+					r.Ack(kgo.AckAccept)
+				}
+			})
+		}
+		require.NoError(t, member.FlushAcks(t.Context()))
+		time.Sleep(11 * time.Second)
+		require.InDelta(t, 4, lag(), 0)
+	})
+}
+
 func TestEverySettingIsChecked(t *testing.T) {
 	require.NoError(t, new(config()).Validate())
 	err := (&gateway.Config{ReplyPartition: -2}).Validate()
 	for _, name := range []string{
 		"GATEWAY_ADDR", "TOPIC_REQUESTS", "TOPIC_REPLIES", "GATEWAY_REPLY_PARTITION", "GATEWAY_TIMEOUT", "GATEWAY_PUBLISH_TIMEOUT",
-		"GATEWAY_READ_TIMEOUT", "GATEWAY_DRAIN_TIMEOUT", "GATEWAY_MAX_WAITING", "GATEWAY_MAX_BODY_BYTES", "GROUP", "GROUP_LAG_INTERVAL",
+		"GATEWAY_READ_TIMEOUT", "GATEWAY_DRAIN_TIMEOUT", "GATEWAY_MAX_WAITING", "GATEWAY_MAX_BODY_BYTES", "GROUP", "DELIVERY", "GROUP_LAG_INTERVAL",
 	} {
 		require.ErrorContains(t, err, "MILLRACE_"+name+":")
 	}

@@ -63,6 +63,7 @@ native too. Beside these are Go's and the process's own, and ` + "`go_build_info
 	}{
 		{"Worker: the intake", func(r prometheus.Registerer) { NewConsumer(r) }},
 		{"Worker: the intake, exactly once", func(r prometheus.Registerer) { NewTransaction(r) }},
+		{"Worker: the intake of a queue", func(r prometheus.Registerer) { NewQueue(r) }},
 		{"Worker: the pool", func(r prometheus.Registerer) { NewWorker(r) }},
 		{"Worker: the models", func(r prometheus.Registerer) { NewModels(r) }},
 		{"Worker: the publishing", func(r prometheus.Registerer) { NewProducer(r) }},

@@ -29,7 +29,7 @@ func NewGateway(reg prometheus.Registerer) *Gateway {
 		Orphans: counter(reg, "millrace_gateway_orphan_replies_total",
 			"Replies that nobody was waiting for any more."),
 		GroupLag: gauges(reg, "millrace_group_lag_records",
-			"Records that the whole consumer group has not committed, seen from outside it: right with no worker alive.",
+			"Records that the whole group has not committed or, a share group, is not done with, seen from outside it: right with no worker alive.",
 			"group", "topic"),
 		LagErrs: counter(reg, "millrace_group_lag_errors_total",
 			"Times that the group's lag could not be read from the broker."),

@@ -8,7 +8,6 @@ type Queue struct {
 	Redelivered prometheus.Counter
 	Alone       prometheus.Counter
 	Exhausted   prometheus.Counter
-	Outrun      prometheus.Counter
 }
 
 // The values of the label type of acknowledgements.
@@ -31,7 +30,5 @@ func NewQueue(reg prometheus.Registerer) *Queue {
 			"Records run alone because few deliveries were left to them."),
 		Exhausted: counter(reg, "millrace_queue_exhausted_records_total",
 			"Records answered with an error, and not run, because no delivery of them had led to an answer."),
-		Outrun: counter(reg, "millrace_queue_expired_locks_total",
-			"Records given back unread because the broker's lock on them had run out."),
 	}
 }

@@ -76,18 +76,6 @@ func (l *lane) renew(ctx context.Context, b *batch) {
 	}
 }
 
-// outrun releases what was fetched too long ago: others may have it by now. By
-// itself, for the broker refuses all of a partition when it refuses one.
-func (l *lane) outrun(ctx context.Context, late []*slot) {
-	l.Series.Outrun.Add(float64(len(late)))
-	sent := make(tally)
-	for _, s := range late {
-		sent.add(s.rec, kgo.AckRelease)
-		s.rec.Ack(kgo.AckRelease)
-	}
-	l.flush(ctx, sent)
-}
-
 // flush waits until the broker has answered to what was acknowledged, and
 // counts. It returns whether all of it was taken.
 func (l *lane) flush(ctx context.Context, sent tally) bool {

@@ -42,7 +42,7 @@ type batch struct {
 	together []*slot
 	alone    []*slot // those that may end a worker, in the order that they run in
 	bytes    int64
-	lock     time.Duration // that the broker gives
+	lock     time.Duration // that the broker gives, or what was left of it
 	due      time.Time     // when to renew; of the lane's goroutine
 
 	mu    sync.Mutex // guards what follows, and the slots' outcomes
@@ -52,35 +52,23 @@ type batch struct {
 	since int64         // the queue's count of answers then
 }
 
+// shortestLock bounds how often a lane renews.
+const shortestLock = 100 * time.Millisecond
+
 // take makes a batch of what was polled, nil when there is nothing to work on.
-func (l *lane) take(ctx context.Context, fetches kgo.Fetches) *batch {
+func (l *lane) take(fetches kgo.Fetches) *batch {
 	n := fetches.NumRecords()
 	if n == 0 {
 		return nil
 	}
-	b := &batch{slots: make([]*slot, 0, n)}
-	now, first := time.Now(), time.Duration(0)
-	var late []*slot
+	b := &batch{slots: make([]*slot, 0, n), lock: l.cfg.Lock}
+	now := time.Now()
 	fetches.EachRecord(func(r *kgo.Record) {
-		s := &slot{rec: r, bytes: sizeOf(r), count: r.DeliveryCount()}
-		left := r.AcquisitionDeadline().Sub(now)
-		if left <= 0 {
-			late = append(late, s)
-			return
-		}
-		b.lock = max(b.lock, left)
-		if first == 0 || left < first {
-			first = left
-		}
-		b.add(l, s)
+		b.lock = min(b.lock, r.AcquisitionDeadline().Sub(now))
+		b.add(l, &slot{rec: r, bytes: sizeOf(r), count: r.DeliveryCount()})
 	})
-	if len(late) > 0 {
-		l.outrun(ctx, late)
-	}
-	if len(b.slots) == 0 {
-		return nil
-	}
-	b.due = now.Add(first / 2)
+	b.lock = max(b.lock, shortestLock)
+	b.due = now.Add(b.lock / 2)
 	l.sort(b)
 	l.Metrics.Consumed.Add(float64(len(b.slots)))
 	l.hold(len(b.slots), b.bytes)
@@ -163,7 +151,7 @@ func outcome(status string, err error) kgo.AckStatus {
 	switch {
 	case err != nil:
 		return kgo.AckRelease
-	case status == statusOK || status == statusExpired || status == "":
+	case status == wire.OK || status == wire.DeadlineExceeded || status == "":
 		return kgo.AckAccept
 	}
 	return kgo.AckReject

@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -99,11 +98,4 @@ func TestConnectionsAreCut(t *testing.T) {
 		require.Positive(t, w.acks("accept", "error"))
 		w.halt(t)
 	})
-}
-
-func TestStatusesOfTheModel(t *testing.T) {
-	require.Equal(t, kgo.AckAccept, outcome("ok", nil))
-	require.Equal(t, kgo.AckAccept, outcome(statusExpired, nil))
-	require.Equal(t, kgo.AckReject, outcome("INVALID_INPUT", nil))
-	require.Equal(t, kgo.AckRelease, outcome("ok", ErrStopped))
 }

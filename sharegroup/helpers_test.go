@@ -120,6 +120,7 @@ func (b *bench) refuse(err *kerr.Error) (end func()) {
 // worker is a running queue with a pool that a test drives.
 type worker struct {
 	*Queue
+	reg   *prometheus.Registry
 	pool  *pool
 	log   *logbook
 	stop  context.CancelFunc
@@ -135,7 +136,7 @@ func (b *bench) start(cfg Config, p *pool, opts ...kgo.Opt) *worker {
 func (b *bench) startAs(cfg Config, member Member, p *pool, opts ...kgo.Opt) *worker {
 	b.t.Helper()
 	reg := prometheus.NewRegistry()
-	w := &worker{pool: p, log: &logbook{}, ended: make(chan error, 1), wire: &wires{dial: b.dial}}
+	w := &worker{reg: reg, pool: p, log: &logbook{}, ended: make(chan error, 1), wire: &wires{dial: b.dial}}
 	var err error
 	w.Queue, err = New(cfg, member, Deps{
 		Topic: in, Pool: p, Log: slog.New(slog.NewTextHandler(w.log, nil)),
@@ -154,6 +155,20 @@ func (w *worker) halt(t *testing.T) {
 	t.Helper()
 	w.stop()
 	require.NoError(t, <-w.ended)
+}
+
+// value reads a counter without labels.
+func (w *worker) value(name string) float64 {
+	all, err := w.reg.Gather()
+	if err != nil {
+		return -1
+	}
+	for _, f := range all {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	return -1
 }
 
 func (w *worker) acks(kind, result string) float64 {
@@ -227,7 +242,7 @@ func (p *pool) Submit(ctx context.Context, recs []*kgo.Record, done func(*kgo.Re
 	if p.stuck {
 		return
 	}
-	context.AfterFunc(ctx, func() { p.release(func(*kgo.Record) error { return context.Cause(ctx) }) })
+	context.AfterFunc(ctx, func() { p.release(func(*kgo.Record) error { return context.Cause(ctx) }) }) //nolint:contextcheck // The lease has ended.
 }
 
 func (p *pool) reply(ctx context.Context, r *kgo.Record, status string, done func(*kgo.Record, error)) {

@@ -92,7 +92,7 @@ func (l *lane) run(intake, lease, wait context.Context) {
 func (l *lane) poll(intake, lease, wait context.Context) bool {
 	fetches := l.cl.PollRecords(intake, l.cfg.Records)
 	failed := l.noteErrors(fetches)
-	if b := l.take(wait, fetches); b != nil {
+	if b := l.take(fetches); b != nil {
 		l.work(intake, lease, wait, b)
 	} else if failed {
 		pause(intake, 100*time.Millisecond)

@@ -15,15 +15,6 @@ type Publisher interface {
 	Publish(ctx context.Context, a *wire.Answer, acked func(status string, err error))
 }
 
-// Statuses of answers that mean something to the broker. Package model names
-// them; a test holds them equal.
-const (
-	statusOK          = "ok"
-	statusExpired     = "DEADLINE_EXCEEDED"
-	statusUnavailable = "UNAVAILABLE"
-	statusOverloaded  = "OVERLOADED"
-)
-
 // errMayPass gives a record back whose answer would be an error that may pass.
 var errMayPass = errors.New("the answer would be an error that may pass; the request is to be delivered again")
 
@@ -40,7 +31,7 @@ func (n noting) Publish(ctx context.Context, a *wire.Answer, acked func(status s
 		n.next.Publish(ctx, a, acked)
 		return
 	}
-	if !s.last && (a.Status == statusUnavailable || a.Status == statusOverloaded) {
+	if !s.last && (a.Status == wire.Unavailable || a.Status == wire.Overloaded) {
 		acked(a.Status, errMayPass)
 		return
 	}

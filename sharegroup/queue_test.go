@@ -52,7 +52,7 @@ func TestOutcomes(t *testing.T) {
 				w.halt(t)
 				require.InDelta(t, 1, w.acks(c.ack, "ok"), 0)
 				require.InDelta(t, len(c.attempts)-1, w.acks("release", "ok"), 0)
-				require.InDelta(t, len(c.attempts)-1, testutil.ToFloat64(w.Series.Redelivered), 0)
+				require.InDelta(t, len(c.attempts)-1, w.value("millrace_queue_redelivered_records_total"), 0)
 				require.Equal(t, []published{{"0", c.status, len(c.attempts)}}, w.pool.published.all())
 				var counts []int32
 				for _, r := range w.pool.ran() {
@@ -73,7 +73,7 @@ func TestReleaseThenGiveUp(t *testing.T) {
 		p.published.err = errors.New("refused")
 		w := b.start(config(), p)
 		begun := time.Now()
-		b.until("the last try", func() bool { return testutil.ToFloat64(w.Series.Exhausted) == 2 })
+		b.until("the last try", func() bool { return w.value("millrace_queue_exhausted_records_total") == 2 })
 		require.Greater(t, time.Since(begun), 100*time.Millisecond+400*time.Millisecond+1600*time.Millisecond+5*time.Second)
 		w.halt(t)
 		require.GreaterOrEqual(t, w.acks("release", "ok"), 8.0)
@@ -121,7 +121,7 @@ func TestCrashDeliversAgain(t *testing.T) {
 			require.GreaterOrEqual(t, a.count, 2, a.value) // more when the dead one had a fetch under way
 		}
 		require.Len(t, next.pool.published.all(), 20)
-		require.InDelta(t, 20, testutil.ToFloat64(next.Series.Redelivered), 0)
+		require.InDelta(t, 20, next.value("millrace_queue_redelivered_records_total"), 0)
 		next.halt(t)
 		// The dead one's work ends late, and its acknowledgement is not taken.
 		p.release(func(*kgo.Record) error { return nil })
@@ -335,7 +335,7 @@ func TestOrderOfTheLastDeliveries(t *testing.T) {
 		}
 		require.Equal(t, []int64{0, 1, 2}, orders[3])
 		require.Equal(t, []int64{2, 1, 0}, orders[4])
-		require.InDelta(t, 6, testutil.ToFloat64(w.Series.Alone), 0)
+		require.InDelta(t, 6, w.value("millrace_queue_isolated_records_total"), 0)
 		require.True(t, slices.IsSorted(orders[1]))
 	})
 }

@@ -28,7 +28,11 @@ func (p *program) startBroker(all *parts, cfg brokerConfig, log *slog.Logger) (s
 		kfake.Ports(cfg.Port),
 		kfake.ClusterID("millrace-up"),
 		kfake.DataDir(filepath.Join(dir, "kafka")),
-		kfake.BrokerConfigs(map[string]string{"log.cleaner.backoff.ms": "10000"}),
+		kfake.BrokerConfigs(map[string]string{
+			"log.cleaner.backoff.ms": "10000",
+			// A share group's own limit is not looked at.
+			"group.share.delivery.count.limit": "10",
+		}),
 	)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		err = fmt.Errorf("port %d is taken by another process: choose another with --kafka-port, or use that Kafka with --brokers 127.0.0.1:%d", cfg.Port, cfg.Port)

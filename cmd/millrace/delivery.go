@@ -52,7 +52,7 @@ func (w *runningWorker) deliver(log *slog.Logger, reg *prometheus.Registry, coun
 	case exactlyOnce:
 		return w.exactlyOnce(publish, work, reg)
 	case queue:
-		return delivery{}, usageError(errors.New("MILLRACE_DELIVERY: queue is not built yet"))
+		return w.queue(publish, work, reg)
 	default:
 		return w.atLeastOnce(publish, work, reg)
 	}

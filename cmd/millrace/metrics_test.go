@@ -32,6 +32,7 @@ const replies = "inference.replies"
 func declared() []string {
 	var c names
 	metrics.NewConsumer(&c)
+	metrics.NewQueue(&c)
 	metrics.NewWorker(&c)
 	metrics.NewProducer(&c)
 	metrics.NewModels(&c)
@@ -103,16 +104,20 @@ func unmoved() map[string]string {
 // to move: they run the real part against a broker, and look at the value.
 func elsewhere() map[string]string {
 	const guard, resume, retry = "../../consumer/guard_test.go", "../../consumer/resume_test.go", "../../consumer/retry_test.go"
+	const queue = "../../sharegroup/queue_test.go"
 	return map[string]string{
-		"millrace_blocked_partitions":          guard,
-		"millrace_isolated_records_total":      guard,
-		"millrace_partition_blocks_total":      guard,
-		"millrace_partition_pauses_total":      resume,
-		"millrace_paused_partitions":           resume,
-		"millrace_poison_records_total":        guard,
-		"millrace_restored_records_total":      resume,
-		"millrace_unclean_ends_total":          guard,
-		"millrace_unpublishable_records_total": retry,
+		"millrace_blocked_partitions":              guard,
+		"millrace_isolated_records_total":          guard,
+		"millrace_partition_blocks_total":          guard,
+		"millrace_partition_pauses_total":          resume,
+		"millrace_paused_partitions":               resume,
+		"millrace_poison_records_total":            guard,
+		"millrace_queue_exhausted_records_total":   queue,
+		"millrace_queue_isolated_records_total":    queue,
+		"millrace_queue_redelivered_records_total": queue,
+		"millrace_restored_records_total":          resume,
+		"millrace_unclean_ends_total":              guard,
+		"millrace_unpublishable_records_total":     retry,
 	}
 }
 
@@ -191,6 +196,7 @@ func TestEverySeriesMoves(t *testing.T) {
 	lintSeries(t, seen.scrape(t, w)+seen.scrape(t, g))
 	require.Zero(t, gateway.stop(t), gateway.err.String())
 	require.Zero(t, worker.stop(t), worker.err.String())
+	seen.queue(t, c)
 	seen.stall(t, c)
 
 	for _, name := range declared() {
@@ -219,6 +225,25 @@ func (m moved) stall(t *testing.T, c *kfake.Cluster) {
 	hold(c, results)
 	m.until(t, p.probes(t), "millrace_watchdog_trips_total")
 	require.Equal(t, exitFailed, p.wait(t))
+}
+
+// queue runs a worker that takes requests from a share group.
+func (m moved) queue(t *testing.T, c *kfake.Cluster) {
+	t.Helper()
+	p := start(t, home(t, "MILLRACE_DELIVERY=queue", "MILLRACE_GROUP=queue"), "worker", "--model", bundledRef, "--brokers", c.ListenAddrs()[0])
+	m.until(t, p.probes(t), "millrace_queue_acks_total")
+	require.Zero(t, p.stop(t), p.err.String())
+}
+
+// counted reads a series' value from a scrape, -1 when it is not there.
+func counted(text, series string) int {
+	for line := range strings.Lines(text) {
+		if value, ok := strings.CutPrefix(line, series+" "); ok {
+			n, _ := strconv.Atoi(strings.TrimSpace(value))
+			return n
+		}
+	}
+	return -1
 }
 
 // lintSeries holds the series to Prometheus's conventions, save for the names

@@ -13,6 +13,7 @@ import (
 	"github.com/millrace/millrace/model/follow"
 	"github.com/millrace/millrace/model/mlflow"
 	"github.com/millrace/millrace/producer"
+	"github.com/millrace/millrace/sharegroup"
 	"github.com/millrace/millrace/transaction"
 	"github.com/millrace/millrace/worker"
 )
@@ -99,6 +100,7 @@ type workerConfig struct {
 	Topics      kafka.Topics       `envPrefix:"MILLRACE_"`
 	Consumer    consumer.Config    `envPrefix:"MILLRACE_"`
 	Transaction transaction.Config `envPrefix:"MILLRACE_"`
+	Queue       sharegroup.Config  `envPrefix:"MILLRACE_"`
 	Worker      worker.Config      `envPrefix:"MILLRACE_"`
 	Producer    producer.Config    `envPrefix:"MILLRACE_"`
 	Follow      follow.Config      `envPrefix:"MILLRACE_"`

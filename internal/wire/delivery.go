@@ -12,6 +12,14 @@ const (
 	Internal    = "INTERNAL"
 )
 
+// Statuses of answers that mean something to an intake.
+const (
+	OK               = "ok"
+	DeadlineExceeded = "DEADLINE_EXCEEDED"
+	Unavailable      = "UNAVAILABLE"
+	Overloaded       = "OVERLOADED"
+)
+
 // Delivery is what an intake says of a request beside what the record holds.
 // It rides in the record's context, so that pools and publishers take records
 // alone.
