@@ -31,7 +31,7 @@ const (
 
 // delivered are the modes that the binary has, and that are tortured a little
 // with the other tests.
-var delivered = []string{atLeastOnce}
+var delivered = []string{atLeastOnce, exactlyOnce, queue}
 
 // What `make torture` sets.
 var (
