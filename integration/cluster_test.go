@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -134,15 +135,19 @@ func (c *cluster) wait(t *testing.T, within time.Duration, ask func(context.Cont
 }
 
 // poll asks until there is no error, or until ctx ends, and returns the last
-// one.
-func poll(ctx context.Context, ask func(context.Context) error) error {
+// one that is not of that end.
+func poll(ctx context.Context, ask func(context.Context) error) (last error) {
 	for {
 		once, cancel := context.WithTimeout(ctx, 5*time.Second)
 		err := ask(once)
 		cancel()
-		if err == nil || ctx.Err() != nil {
-			return err
+		if err == nil {
+			return nil
 		}
+		if ctx.Err() != nil {
+			return cmp.Or(last, err)
+		}
+		last = err
 		nap(ctx, 200*time.Millisecond)
 	}
 }

@@ -5,6 +5,7 @@ package integration
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -126,19 +127,24 @@ func (b *bench) ends(ctx context.Context, topics ...string) (torture.Ends, error
 	return ends, nil
 }
 
-// lag is what the group has not committed of the requests.
-func (b *bench) lag(ctx context.Context) (int64, error) {
+// level fails while the group has not committed all of the requests.
+func (b *bench) level(ctx context.Context) error {
 	committed, err := b.committed(ctx)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	ends, err := b.ends(ctx, requests)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	var lag int64
+	behind := make(map[int32]string)
 	for p, end := range ends[requests] {
-		lag += end - max(0, committed[p])
+		if at := max(0, committed[p]); at != end {
+			behind[p] = fmt.Sprintf("%d of %d", at, end)
+		}
 	}
-	return lag, nil
+	if len(behind) > 0 {
+		return fmt.Errorf("partitions have a lag: %v", behind)
+	}
+	return nil
 }
