@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // TestQueue runs three workers as a share group over two partitions; one is
@@ -21,6 +22,7 @@ func TestQueue(t *testing.T) {
 	made, err := adm.CreateTopics(t.Context(), 2, 1, nil, requests, results, replies, deadLetters)
 	require.NoError(t, err)
 	require.NoError(t, made.Error())
+	requireNoConsumerGroup(t, b)
 	env := []string{"MLFLOW_TRACKING_URI=" + reg.url, "MILLRACE_MODEL=models:/" + name + "/1", "MILLRACE_DELIVERY=queue"}
 	first := startWorker(t, "worker-1", b, env...)
 	second := startWorker(t, "worker-2", b, env...)
@@ -28,6 +30,11 @@ func TestQueue(t *testing.T) {
 	groups, err := adm.DescribeShareGroups(t.Context(), group)
 	require.NoError(t, err)
 	require.Len(t, groups[group].Members, 12, "lanes of three workers")
+
+	requireSettings(t, b, map[string]string{
+		"share.auto.offset.reset": "earliest", "share.isolation.level": "read_committed", "share.delivery.count.limit": "10",
+		"share.record.lock.duration.ms": "30000", "share.session.timeout.ms": "45000",
+	})
 
 	f := startTraffic(t, b, total, 4_000, func(f *traffic) { f.over, f.disorder = 2, true })
 	f.reach(t, total/4, time.Minute)
@@ -56,4 +63,38 @@ func TestQueue(t *testing.T) {
 	got := f.check(t)
 	t.Logf("%d answered twice", got.duplicates)
 	require.NotContains(t, tail(third.log, 1000), "giving a request up")
+}
+
+// requireSettings reads what the first worker has set the group up with.
+func requireSettings(t *testing.T, b *broker, want map[string]string) {
+	t.Helper()
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	res := kmsg.NewDescribeConfigsRequestResource()
+	res.ResourceType, res.ResourceName = kmsg.ConfigResourceTypeGroupConfig, group
+	req.Resources = append(req.Resources, res)
+	resp, err := req.RequestWith(t.Context(), b.client(t))
+	require.NoError(t, err)
+	require.Len(t, resp.Resources, 1)
+	for _, c := range resp.Resources[0].Configs {
+		if value, ok := want[c.Name]; ok {
+			require.NotNil(t, c.Value, c.Name)
+			require.Equal(t, value, *c.Value, c.Name)
+			delete(want, c.Name)
+		}
+	}
+	require.Empty(t, want)
+}
+
+// requireNoConsumerGroup holds that a consumer group's name ends a worker, and
+// that it says so.
+func requireNoConsumerGroup(t *testing.T, b *broker) {
+	t.Helper()
+	var commit kadm.Offsets
+	commit.AddOffset(requests, 0, 0, -1)
+	_, err := kadm.NewClient(b.client(t)).CommitOffsets(t.Context(), "taken", commit)
+	require.NoError(t, err)
+	w := start(t, "worker-refused", environ(t, "MILLRACE_KAFKA_BROKERS="+b.plain, "MILLRACE_ADMIN_ADDR="+freeAddr(t),
+		"MILLRACE_MODEL="+affine(t, 1), "MILLRACE_DELIVERY=queue", "MILLRACE_GROUP=taken"), binary(t), "worker")
+	require.Equal(t, 1, w.exit(t, 30*time.Second))
+	require.Contains(t, tail(w.log, 10), "taken is a consumer group; name another with MILLRACE_GROUP")
 }

@@ -104,7 +104,7 @@ func unmoved() map[string]string {
 // to move: they run the real part against a broker, and look at the value.
 func elsewhere() map[string]string {
 	const guard, resume, retry = "../../consumer/guard_test.go", "../../consumer/resume_test.go", "../../consumer/retry_test.go"
-	const queue = "../../sharegroup/queue_test.go"
+	const queue, alone = "../../sharegroup/queue_test.go", "../../sharegroup/alone_test.go"
 	return map[string]string{
 		"millrace_blocked_partitions":              guard,
 		"millrace_isolated_records_total":          guard,
@@ -113,7 +113,7 @@ func elsewhere() map[string]string {
 		"millrace_paused_partitions":               resume,
 		"millrace_poison_records_total":            guard,
 		"millrace_queue_exhausted_records_total":   queue,
-		"millrace_queue_isolated_records_total":    queue,
+		"millrace_queue_isolated_records_total":    alone,
 		"millrace_queue_redelivered_records_total": queue,
 		"millrace_restored_records_total":          resume,
 		"millrace_unclean_ends_total":              guard,
