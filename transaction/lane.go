@@ -25,6 +25,7 @@ type lane struct {
 	cl       *kgo.Client
 	answers  Publisher
 	fetchErr kafka.FetchErrors
+	inits    inits
 	limit    int // most requests of the next transaction
 	failures int // transactions in a row that failed
 

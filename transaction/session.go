@@ -5,13 +5,27 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millrace/millrace/metrics"
 )
+
+// inits counts the times that a client takes its transactional id anew. It does
+// so within the end of a transaction when the broker's answer to a commit left
+// open what became of it; the session tells that as an abort.
+type inits struct{ atomic.Int64 }
+
+// OnBrokerWrite implements [kgo.HookBrokerWrite].
+func (n *inits) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, _ error) {
+	if key == int16(kmsg.InitProducerID) {
+		n.Add(1)
+	}
+}
 
 // id is the lane's transactional id.
 func (l *lane) id() string { return l.cfg.ID + "-" + strconv.Itoa(l.n) }
@@ -57,6 +71,7 @@ func (l *lane) options() []kgo.Opt {
 		kgo.OnPartitionsRevoked(l.revoked),
 		kgo.OnPartitionsLost(l.lost),
 		kgo.AdjustFetchOffsetsFn(l.starting),
+		kgo.WithHooks(&l.inits),
 	)
 	if id := l.instance(); id != "" {
 		opts = append(opts, kgo.InstanceID(id))
@@ -123,8 +138,10 @@ func (l *lane) ended(c *cycle, begun time.Time, commit kgo.TransactionEndTry) er
 		grace = 250 * time.Millisecond
 	}
 	allow := time.AfterFunc(grace, l.cl.AllowRebalance)
+	inits := l.inits.Load()
 	committed, err := l.session.End(l.stops.hard, commit)
 	allow.Stop()
+	known := err == nil && l.inits.Load() == inits
 	if c == nil {
 		if err != nil {
 			return l.judge(err, 0)
@@ -136,7 +153,7 @@ func (l *lane) ended(c *cycle, begun time.Time, commit kgo.TransactionEndTry) er
 	case committed:
 		l.committed(c)
 		return nil
-	case err == nil && (!bool(commit) || l.hasMoved()):
+	case known || err == nil && !bool(commit):
 		return l.aborted(c, time.Since(begun))
 	}
 	result := metrics.TransactionUnknown
@@ -162,10 +179,12 @@ func (l *lane) aborted(c *cycle, open time.Duration) error {
 	l.keep(c)
 	why := c.failure()
 	switch {
-	case why == nil || errors.Is(why, ErrRevoked) || errors.Is(why, ErrLost) || errors.Is(why, ErrStopped):
+	case l.hasMoved() || errors.Is(why, ErrRevoked) || errors.Is(why, ErrLost) || errors.Is(why, ErrStopped):
 		return nil
 	case fenced(why):
 		return l.judge(why, open)
+	case why == nil: // the group changed, mostly
+		why = errNotCommitted
 	}
 	if l.failures == 0 {
 		l.Log.Warn("a transaction was aborted; its requests are taken up again", "lane", l.n, "error", why)
