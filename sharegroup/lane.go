@@ -27,6 +27,8 @@ type lane struct {
 	*Queue
 	id     int
 	cl     *kgo.Client
+	life   context.Context //nolint:containedctx // Of the client: it outlives the intake's.
+	cut    context.CancelFunc
 	joined atomic.Bool // has fetched, so that it has an assignment
 
 	ackErrs   map[partition]string // said of each, until it is over
@@ -43,8 +45,9 @@ type partition struct {
 }
 
 func newLane(q *Queue, id int) *lane {
+	life, cut := context.WithCancel(context.Background())
 	return &lane{
-		Queue: q, id: id, ackErrs: make(map[partition]string), fetchErrs: make(map[partition]string),
+		Queue: q, id: id, life: life, cut: cut, ackErrs: make(map[partition]string), fetchErrs: make(map[partition]string),
 		acked: make(map[partition]error),
 	}
 }
@@ -62,6 +65,7 @@ func (l *lane) options() []kgo.Opt {
 		kgo.FetchMaxBytes(l.member.FetchMaxBytes),
 		kgo.ConnIdleTimeout(idleTimeout),
 		kgo.WithHooks(l),
+		kgo.WithContext(l.life),
 	)
 }
 
@@ -85,6 +89,7 @@ func (l *lane) run(intake, lease, wait context.Context) {
 	if err := l.cl.LeaveGroupContext(ctx); err != nil {
 		l.Log.Warn("leaving the share group failed; the session has to end", "group", l.member.Group, "lane", l.id, "error", err)
 	}
+	l.cut() // a request that is not answered would hold up the closing
 	l.cl.Close()
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 func TestAnswersAll(t *testing.T) {
@@ -235,6 +236,28 @@ func TestStopWithRunningRecords(t *testing.T) {
 		require.False(t, w.Drained())
 		p.release(func(*kgo.Record) error { return nil })
 		require.True(t, w.Drained())
+	})
+}
+
+// A broker that answers nothing any more does not hold up a stop either.
+func TestStopWithASilentBroker(t *testing.T) {
+	virtual(t, 1, func(b *bench) {
+		b.fill(0, 3)
+		w := b.start(config(), &pool{answer: func(*kgo.Record) string { return "" }})
+		b.until("held", func() bool { return w.pool.holding() == 3 })
+		back := make(chan struct{})
+		b.cluster.ControlKey(int16(kmsg.ShareAcknowledge), func(kmsg.Request) (kmsg.Response, error, bool) {
+			b.cluster.KeepControl()
+			b.cluster.SleepControl(func() { <-back })
+			return nil, nil, false
+		})
+		w.pool.release(func(*kgo.Record) error { return nil })
+		time.Sleep(100 * time.Millisecond)
+		begun := time.Now()
+		w.halt(t)
+		require.Less(t, time.Since(begun), ackBound+ackBound+leaveBound)
+		require.InDelta(t, 3, w.acks("accept", "error"), 0)
+		close(back)
 	})
 }
 
