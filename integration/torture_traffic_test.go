@@ -73,24 +73,16 @@ func (b *bench) sample(ctx context.Context) {
 	}
 }
 
-// committed are the offsets of the requests topic that the group has committed.
+// committed are the offsets of the requests topic below which the group has
+// done with all.
 func (b *bench) committed(ctx context.Context) (map[int32]int64, error) {
 	at := make(map[int32]int64)
 	if b.mode == queue {
-		groups, err := b.cluster.admin.DescribeShareGroupOffsets(ctx, group)
-		if err == nil {
-			err = groups.Error()
-		}
-		if err != nil {
-			return nil, err
-		}
-		for p, o := range groups[group].Offsets[requests] {
-			if o.Err != nil {
-				return nil, o.Err
-			}
+		shares, err := b.shares(ctx)
+		for p, o := range shares {
 			at[p] = o.StartOffset
 		}
-		return at, nil
+		return at, err
 	}
 	offsets, err := b.cluster.admin.FetchOffsets(ctx, group)
 	if err == nil {
@@ -105,6 +97,24 @@ func (b *bench) committed(ctx context.Context) (map[int32]int64, error) {
 		}
 	})
 	return at, nil
+}
+
+// shares are the group's places in the requests topic, in queue mode.
+func (b *bench) shares(ctx context.Context) (map[int32]kadm.ShareOffset, error) {
+	groups, err := b.cluster.admin.DescribeShareGroupOffsets(ctx, group)
+	if err == nil {
+		err = groups.Error()
+	}
+	if err != nil {
+		return nil, err
+	}
+	shares := groups[group].Offsets[requests]
+	for _, o := range shares {
+		if o.Err != nil {
+			return nil, o.Err
+		}
+	}
+	return shares, nil
 }
 
 // ends are the high watermarks: answers of a transaction that has not ended are
@@ -127,20 +137,34 @@ func (b *bench) ends(ctx context.Context, topics ...string) (torture.Ends, error
 	return ends, nil
 }
 
-// level fails while the group has not committed all of the requests.
+// level fails while the group has a lag.
 func (b *bench) level(ctx context.Context) error {
-	committed, err := b.committed(ctx)
-	if err != nil {
-		return err
-	}
-	ends, err := b.ends(ctx, requests)
-	if err != nil {
-		return err
-	}
 	behind := make(map[int32]string)
-	for p, end := range ends[requests] {
-		if at := max(0, committed[p]); at != end {
-			behind[p] = fmt.Sprintf("%d of %d", at, end)
+	if b.mode == queue {
+		// By the broker's own count: the start that it tells is written down
+		// with the next acknowledgement only.
+		shares, err := b.shares(ctx)
+		if err != nil {
+			return err
+		}
+		for p, o := range shares {
+			if o.Lag != 0 {
+				behind[p] = fmt.Sprintf("%d behind %d", o.Lag, o.StartOffset)
+			}
+		}
+	} else {
+		committed, err := b.committed(ctx)
+		if err != nil {
+			return err
+		}
+		ends, err := b.ends(ctx, requests)
+		if err != nil {
+			return err
+		}
+		for p, end := range ends[requests] {
+			if at := max(0, committed[p]); at != end {
+				behind[p] = fmt.Sprintf("%d of %d", at, end)
+			}
 		}
 	}
 	if len(behind) > 0 {
