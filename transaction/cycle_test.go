@@ -222,7 +222,7 @@ func TestMemo(t *testing.T) {
 }
 
 func TestALateAnswerIsNotPublished(t *testing.T) {
-	c := newCycle()
+	c := newCycle(nil)
 	r := &kgo.Record{}
 	c.expect([]*kgo.Record{r})
 	require.Same(t, c, cycleOf(r))
@@ -231,4 +231,36 @@ func TestALateAnswerIsNotPublished(t *testing.T) {
 	c.answer(&wire.Answer{Request: r}, func(_ string, err error) { got = err; c.done(r, err) })
 	require.ErrorIs(t, got, ErrStopped)
 	require.Equal(t, 2, c.waiting(), "the cycle is over")
+}
+
+// A commit that is refused costs an abort. Only one whose end is not known costs
+// the lane its place in the group: more would make rebalances feed themselves.
+func TestWhatARefusedCommitCosts(t *testing.T) {
+	for name, c := range map[string]struct {
+		key        kmsg.Key
+		err        *kerr.Error
+		reconnects float64
+		result     string
+	}{
+		"of an older generation": {kmsg.TxnOffsetCommit, kerr.IllegalGeneration, 0, "aborted"},
+		"to be aborted":          {kmsg.EndTxn, kerr.TransactionAbortable, 0, "aborted"},
+		"not known":              {kmsg.EndTxn, kerr.UnknownServerError, 1, "unknown"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, 2, func(b *bench) {
+				m := b.start(config(), &pool{})
+				b.until("ready", m.Ready)
+				h := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{c.key}, Err: c.err, Count: 1})
+				b.fill(0, 100)
+				b.until("committed", func() bool { return b.committed() == 100 })
+				require.Equal(t, 1, h.Hits())
+				b.until("counted", func() bool { return m.value(t, "millrace_transactions_total", "committed") > 0 })
+				require.InDelta(t, c.reconnects, m.value(t, "millrace_transaction_reconnects_total"), 0)
+				require.InDelta(t, 1, m.value(t, "millrace_transactions_total", c.result), 0)
+				require.InDelta(t, 100, m.value(t, "millrace_answers_republished_total"), 0)
+				m.halt(t)
+				b.requireOnce(100)
+			})
+		})
+	}
 }

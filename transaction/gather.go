@@ -35,7 +35,8 @@ func (l *lane) gather() (*cycle, error) {
 		// goes back to what is committed.
 		return nil, l.end(nil, kgo.TryAbort)
 	}
-	c := newCycle()
+	c := newCycle(l.room)
+	l.room = nil
 	polled, failing := l.take(c, fetches)
 	if !polled {
 		if failing {

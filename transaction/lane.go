@@ -28,6 +28,7 @@ type lane struct {
 	inits    inits
 	limit    int // most requests of the next transaction
 	failures int // transactions in a row that failed
+	room     []entry
 
 	joined  atomic.Bool   // the group has given this lane its assignment
 	blocked chan struct{} // capacity 1: a rebalance waits for the transaction

@@ -245,8 +245,11 @@ func (l *lane) abandon(c *cycle) {
 	}
 }
 
-// release takes a cycle's records out of flight.
+// release takes a cycle's records out of flight, when all its answers are told
+// their end or kept elsewhere.
 func (l *lane) release(c *cycle) {
+	clear(c.entries)
+	l.room = c.entries
 	l.Metrics.InFlightRecords.Sub(float64(c.records))
 	l.Metrics.InFlightBytes.Sub(float64(c.bytes))
 }
