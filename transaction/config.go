@@ -11,8 +11,8 @@ import (
 type Config struct {
 	ID       string        `env:"TRANSACTIONAL_ID" help:"Exactly-once: beginning of the transactional ids of this worker's lanes. No other live worker may have it, and it should outlive a restart: then the restarted worker ends at once what the crashed one left open. Empty: from HOSTNAME when that ends in a number, as the pods of a StatefulSet are called; else one that no other process has."`
 	Lanes    int           `env:"TRANSACTION_LANES" envDefault:"0" help:"Exactly-once: transactions that run side by side, each a member of the group; 0: one a core, at least 2 and at most 4."`
-	Records  int           `env:"TRANSACTION_RECORDS" envDefault:"8192" help:"Exactly-once: most requests in one transaction."`
-	Interval time.Duration `env:"TRANSACTION_INTERVAL" envDefault:"50ms" help:"Exactly-once: longest that a transaction gathers requests; 0: it takes what is there."`
+	Records  int           `env:"TRANSACTION_RECORDS" envDefault:"4096" help:"Exactly-once: most requests in one transaction."`
+	Interval time.Duration `env:"TRANSACTION_INTERVAL" envDefault:"50ms" help:"Exactly-once: longest that a transaction gathers requests: answers wait for that long at low load; 0: it takes what is there."`
 	Timeout  time.Duration `env:"TRANSACTION_TIMEOUT" envDefault:"10s" help:"Exactly-once: time after which the broker aborts what a crashed worker left open; readers of the results wait for that long."`
 
 	// Own says that no other process ever has the ID: who is fenced then was too slow, and nobody took its place.
