@@ -44,7 +44,7 @@ func TestUpExactlyOnce(t *testing.T) {
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	require.NoError(t, err)
 	defer cl.Close()
-	require.Equal(t, `{"inputs": "no"}`, string(cl.PollFetches(t.Context()).Records()[0].Value))
+	require.JSONEq(t, `{"inputs": "no"}`, string(cl.PollFetches(t.Context()).Records()[0].Value))
 	text := get(t, p.probes(t)+"/metrics").body
 	require.Contains(t, text, `millrace_transactions_total{result="committed"}`)
 	require.Contains(t, text, `inference_errors_total{code="INVALID_INPUT"`)
