@@ -33,7 +33,7 @@ func TestQueue(t *testing.T) {
 
 	requireSettings(t, b, map[string]string{
 		"share.auto.offset.reset": "earliest", "share.isolation.level": "read_committed", "share.delivery.count.limit": "10",
-		"share.record.lock.duration.ms": "30000", "share.session.timeout.ms": "45000",
+		"share.record.lock.duration.ms": "15000", "share.session.timeout.ms": "45000",
 	})
 
 	f := startTraffic(t, b, total, 4_000, func(f *traffic) { f.over, f.disorder = 2, true })

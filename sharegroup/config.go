@@ -10,7 +10,7 @@ import (
 type Config struct {
 	Lanes    int           `env:"QUEUE_LANES" envDefault:"4" help:"Queue: members of the share group in this worker; each takes the next requests when all that it took are answered."`
 	Records  int           `env:"QUEUE_RECORDS" envDefault:"128" help:"Queue: most requests that a lane takes at once. Fewer share a burst more evenly between workers."`
-	Lock     time.Duration `env:"QUEUE_LOCK" envDefault:"30s" help:"Queue: time after which the broker gives a request to another worker unless this one renews; it does while it works. The broker allows 15s to 60s unless it is told otherwise."`
+	Lock     time.Duration `env:"QUEUE_LOCK" envDefault:"15s" help:"Queue: time after which the broker gives a request to another worker unless this one renews; it does while it works. A hand-out that was lost on the wire waits for it. The broker allows 15s to 60s unless it is told otherwise."`
 	Attempts int           `env:"QUEUE_ATTEMPTS" envDefault:"0" help:"Queue: deliveries in which a request is tried; in the next it is answered with an error. Below the limit after which the broker drops a request, share.delivery.count.limit; 0: 6, or what that limit leaves."`
 }
 
