@@ -85,8 +85,9 @@ func TestConnectionsAreCut(t *testing.T) {
 		b.until("ready", w.Ready)
 		for i := range 10 {
 			b.fill(i*50, 50)
-			time.Sleep(70 * time.Millisecond)
+			time.Sleep(30 * time.Millisecond) // at work
 			w.wire.hiccup()
+			time.Sleep(5 * time.Second) // each cut is a delivery, of which there are few
 		}
 		b.until("answered", func() bool { return b.lag() == 0 })
 		known := map[string]int{}
