@@ -51,7 +51,7 @@ test: tools onnxruntime ## Run the tests
 
 .PHONY: race
 race: tools onnxruntime ## Run the tests under the race detector
-	go test -race ./...
+	@scripts/race.sh
 
 .PHONY: fmt
 fmt: tools ## Format the code

@@ -40,10 +40,12 @@ func (b *bench) crash(cfg Config, at string) ([]published, bool) {
 	b.t.Helper()
 	var dead atomic.Bool
 	p := &pool{}
-	w := &worker{}
+	begun := make(chan *worker, 1)
 	p.answer = func(r *kgo.Record) string {
 		if string(r.Value) == at {
 			dead.Store(true)
+			w := <-begun
+			begun <- w
 			w.wire.cut()
 		}
 		if dead.Load() {
@@ -51,7 +53,8 @@ func (b *bench) crash(cfg Config, at string) ([]published, bool) {
 		}
 		return "ok"
 	}
-	*w = *b.start(cfg, p)
+	w := b.start(cfg, p)
+	begun <- w
 	b.until("crash or end", func() bool { return dead.Load() || b.lag() == 0 })
 	w.stop()
 	require.NoError(b.t, <-w.ended)
