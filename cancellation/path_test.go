@@ -149,7 +149,7 @@ func (w *world) startGateway(topic string) {
 	g, err := gateway.New(gateway.Config{
 		Addr: "127.0.0.1:8000", RequestTopic: requests, ReplyTopic: replies, CancelTopic: topic, ReplyPartition: -1,
 		Timeout: 5 * time.Minute, MaxTimeout: 5 * time.Minute, PublishTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
-		DrainTimeout: time.Second, MaxWaiting: 50, MaxBodyBytes: 1 << 20, Group: "g", Delivery: "at-least-once", LagInterval: 10 * time.Second,
+		DrainTimeout: time.Second, MaxBodyBytes: 1 << 20, Admission: gateway.AdmissionConfig{MaxWaiting: 50, MaxBuffered: 256 << 20, BreakerPause: 10 * time.Second}, Group: "g", Delivery: "at-least-once", LagInterval: 10 * time.Second,
 	}, gateway.Deps{Log: slog.New(slog.DiscardHandler), Metrics: w.gateway, Series: reg, Kafka: w.opts(), Listener: l})
 	require.NoError(w.t, err)
 	w.start(g.Run)

@@ -2,7 +2,10 @@ package gateway
 
 import (
 	"bytes"
+	"math"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -68,6 +71,9 @@ func refuse(w http.ResponseWriter, body []byte, err *model.Error) int {
 // fail writes the error in the form that the request's dialect has for it.
 func fail(w http.ResponseWriter, body []byte, status int, err *model.Error) int {
 	tellWhen(w.Header(), status)
+	if status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer") // RFC 6750
+	}
 	if looksV2(body) {
 		admin.WriteJSON(w, status, map[string]string{"error": err.Error()})
 		return status
@@ -84,9 +90,17 @@ func fail(w http.ResponseWriter, body []byte, status int, err *model.Error) int 
 // names a datatype.
 func looksV2(body []byte) bool { return bytes.Contains(body, []byte(`"datatype"`)) }
 
-// tellWhen says when to come back, in whole seconds as HTTP wants.
+// retrySoon is when to come back after what may pass at any moment.
+const retrySoon = time.Second
+
+// tellWhen says when to come back, unless that was said.
 func tellWhen(h http.Header, status int) {
-	if status == http.StatusServiceUnavailable {
-		h.Set("Retry-After", "1")
+	if status == http.StatusServiceUnavailable && h.Get("Retry-After") == "" {
+		tellAfter(h, retrySoon)
 	}
+}
+
+// tellAfter says it in whole seconds, as HTTP wants, rounded up.
+func tellAfter(h http.Header, d time.Duration) {
+	h.Set("Retry-After", strconv.FormatInt(max(1, int64(math.Ceil(d.Seconds()))), 10))
 }

@@ -18,7 +18,7 @@ func (g *Gateway) cancel(ctx context.Context, i id, deadline time.Time) {
 		return
 	}
 	// Bounded, so that requests find room in the client's buffer.
-	if g.cancelling.Add(1) > int64(g.cfg.MaxWaiting) {
+	if g.cancelling.Add(1) > int64(g.cfg.Admission.MaxWaiting) {
 		g.cancelling.Add(-1)
 		return
 	}

@@ -70,7 +70,7 @@ func TestCancellationsThatAreRefusedHoldNothingUp(t *testing.T) {
 			return outcome{}
 		})
 		cfg := config()
-		cfg.CancelTopic, cfg.MaxWaiting = cancellations, 2
+		cfg.CancelTopic, cfg.Admission.MaxWaiting = cancellations, 2
 		g := w.ready(cfg)
 		w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: cancellations, Count: -1, Err: kerr.NotLeaderForPartition})
 		for range 40 { // a buffer of 3 x 2 + 10

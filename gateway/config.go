@@ -4,13 +4,20 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/millrace/millrace/gateway/auth"
+	"github.com/millrace/millrace/internal/admin"
 )
 
 // largestBody is well below what the client writes at once.
 const largestBody = 64 << 20
 
-// queue is the delivery by a share group.
-const queue = "queue"
+// The deliveries.
+const (
+	atLeastOnce = "at-least-once"
+	exactlyOnce = "exactly-once"
+	queue       = "queue" // by a share group
+)
 
 // Config is what an operator sets.
 type Config struct {
@@ -24,14 +31,18 @@ type Config struct {
 	PublishTimeout time.Duration `env:"GATEWAY_PUBLISH_TIMEOUT" envDefault:"5s" help:"How long the broker may take to acknowledge a request."`
 	ReadTimeout    time.Duration `env:"GATEWAY_READ_TIMEOUT" envDefault:"30s" help:"How long a client may take to send its request."`
 	DrainTimeout   time.Duration `env:"GATEWAY_DRAIN_TIMEOUT" envDefault:"20s" help:"How long waiting requests may go on after a stop."`
-	MaxWaiting     int           `env:"GATEWAY_MAX_WAITING" envDefault:"500" help:"Requests that may wait for their answer; more are refused."`
 	MaxBodyBytes   int64         `env:"GATEWAY_MAX_BODY_BYTES" envDefault:"1048576" help:"Largest body in bytes."`
 	Group          string        `env:"GROUP" envDefault:"millrace" help:"Consumer group whose lag is exported."`
 	Delivery       string        `env:"DELIVERY" envDefault:"at-least-once" help:"What the workers are told: in queue the group is a share group, whose lag the broker counts."`
 	LagInterval    time.Duration `env:"GROUP_LAG_INTERVAL" envDefault:"10s" help:"Time between two readings of the group's lag."`
+
+	Admission AdmissionConfig
+	Auth      auth.Config
+	TLS       admin.TLSConfig
 }
 
-// Validate names every setting that cannot be worked with.
+// Validate names every setting that cannot be worked with, those of its parts
+// included.
 func (c *Config) Validate() error {
 	var errs []error
 	refuse := func(bad bool, name, why string) {
@@ -49,10 +60,9 @@ func (c *Config) Validate() error {
 	refuse(c.PublishTimeout < time.Second, "GATEWAY_PUBLISH_TIMEOUT", "must be at least 1s")
 	refuse(c.ReadTimeout <= 0, "GATEWAY_READ_TIMEOUT", "must be above 0")
 	refuse(c.DrainTimeout <= 0, "GATEWAY_DRAIN_TIMEOUT", "must be above 0")
-	refuse(c.MaxWaiting < 1, "GATEWAY_MAX_WAITING", "must be at least 1")
 	refuse(c.MaxBodyBytes < 1 || c.MaxBodyBytes > largestBody, "GATEWAY_MAX_BODY_BYTES", "must be 1 to 67108864")
 	refuse(c.Group == "", "GROUP", "must not be empty")
-	refuse(c.Delivery != "at-least-once" && c.Delivery != "exactly-once" && c.Delivery != queue, "DELIVERY", "must be at-least-once, exactly-once or queue")
+	refuse(c.Delivery != atLeastOnce && c.Delivery != exactlyOnce && c.Delivery != queue, "DELIVERY", "must be at-least-once, exactly-once or queue")
 	refuse(c.LagInterval < time.Second, "GROUP_LAG_INTERVAL", "must be at least 1s")
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.Admission.Validate(), c.Auth.Validate(), c.TLS.Validate())...)
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/millrace/millrace/gateway/auth"
 	"github.com/millrace/millrace/internal/admin"
 	"github.com/millrace/millrace/metrics"
 )
@@ -39,9 +40,10 @@ type Gateway struct {
 	metrics *metrics.Gateway
 	deps    Deps
 
-	replies *replies
-	slots   chan struct{} // one held by each request that waits
-	killed  chan struct{} // closed when the drain's time is over
+	replies   *replies
+	admission *admission
+	guard     *auth.Guard
+	killed    chan struct{} // closed when the drain's time is over
 
 	client    *kgo.Client // set by Run before anything is served
 	admin     *kadm.Client
@@ -71,13 +73,18 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	guard, err := auth.New(cfg.Auth, deps.Log, deps.Metrics.AuthErrs.Inc)
+	if err != nil {
+		return nil, err
+	}
 	var random [4]byte
 	_, _ = rand.Read(random[:]) // never fails
 	g := &Gateway{
 		cfg: cfg, log: deps.Log, metrics: deps.Metrics, deps: deps,
-		replies: newReplies(random, deps.Metrics.Orphans),
-		slots:   make(chan struct{}, cfg.MaxWaiting),
-		killed:  make(chan struct{}),
+		replies:   newReplies(random, deps.Metrics.Orphans),
+		admission: newAdmission(cfg.Admission, deps.Metrics),
+		guard:     guard,
+		killed:    make(chan struct{}),
 	}
 	g.partition.Store(-1)
 	g.setUnready(errStarting)
@@ -102,6 +109,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 	group.Go(func() error { g.readReplies(reading); return nil })
 	group.Go(func() error { g.keepProbing(ctx); return nil })
 	group.Go(func() error { g.exportLag(ctx); return nil })
+	group.Go(func() error { g.countWorkers(ctx); return nil })
+	group.Go(func() error { g.guard.Run(ctx); return nil })
 	group.Go(func() error {
 		defer stopReading()
 		return g.serve(ctx)
@@ -112,8 +121,12 @@ func (g *Gateway) Run(ctx context.Context) error {
 // serve runs the HTTP server. Requests that still wait at the end of the drain
 // are answered with an error; the server gets a second more to send it.
 func (g *Gateway) serve(ctx context.Context) error {
+	secure, err := g.cfg.TLS.Server(g.log, g.metrics.CertificateExpiry.Set)
+	if err != nil {
+		return err
+	}
 	srv := &admin.Server{
-		Addr: g.cfg.Addr, Listener: g.deps.Listener, Handler: g.handler(),
+		Addr: g.cfg.Addr, Listener: g.deps.Listener, Handler: g.handler(), TLS: secure,
 		ReadTimeout: g.cfg.ReadTimeout, Drain: g.cfg.DrainTimeout + time.Second,
 	}
 	ended := make(chan struct{})
@@ -134,7 +147,7 @@ func (g *Gateway) serve(ctx context.Context) error {
 		case <-ended:
 		}
 	}()
-	err := srv.Run(ctx)
+	err = srv.Run(ctx)
 	close(ended)
 	<-killer
 	return err
@@ -145,7 +158,7 @@ func (g *Gateway) clientOpts() []kgo.Opt {
 	return []kgo.Opt{
 		kgo.ProducerLinger(0), // a linger is paid by every request
 		kgo.RecordDeliveryTimeout(g.cfg.PublishTimeout),
-		kgo.MaxBufferedRecords(3*g.cfg.MaxWaiting + 10),
+		kgo.MaxBufferedRecords(3*g.cfg.Admission.MaxWaiting + 10),
 		kgo.ProducerBatchMaxBytes(int32(max(g.cfg.MaxBodyBytes+maxRecordHead, 1_000_012))), //nolint:gosec // the body is bounded by Validate
 		kgo.RecordPartitioner(partitioner{replies: g.cfg.ReplyTopic}),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),

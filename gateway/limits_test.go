@@ -23,7 +23,7 @@ func TestOneMoreThanMayWaitIsRefused(t *testing.T) {
 		t := w.t
 		w.worker(silent)
 		cfg := config()
-		cfg.MaxWaiting = 3
+		cfg.Admission.MaxWaiting = 3
 		g := w.ready(cfg)
 		results := make(chan response, 3)
 		for range 3 {
@@ -35,7 +35,7 @@ func TestOneMoreThanMayWaitIsRefused(t *testing.T) {
 		require.Equal(t, http.StatusServiceUnavailable, res.status)
 		require.Contains(t, res.body, "OVERLOADED")
 		require.Equal(t, "1", res.header.Get("Retry-After"))
-		require.InDelta(t, 1, testutil.ToFloat64(g.m.Refused), 0)
+		require.InDelta(t, 1, testutil.ToFloat64(g.m.Refused.WithLabelValues("waiting")), 0)
 		for range 3 {
 			require.Equal(t, http.StatusGatewayTimeout, (<-results).status)
 		}
@@ -51,7 +51,7 @@ func TestAClientThatGoesAwayFreesItsSlotAndOrphansItsReply(t *testing.T) {
 		defer free() // or a failure would hang in the clean-up
 		w.worker(func(r *kgo.Record) outcome { <-release; return echo(r) })
 		cfg := config()
-		cfg.MaxWaiting = 1
+		cfg.Admission.MaxWaiting = 1
 		g := w.ready(cfg)
 		ctx, leave := context.WithCancel(t.Context())
 		left := make(chan response, 1)
@@ -76,7 +76,7 @@ func TestASlowClientHoldsNoSlot(t *testing.T) {
 		t := w.t
 		w.worker(echo)
 		cfg := config()
-		cfg.MaxWaiting = 1
+		cfg.Admission.MaxWaiting = 1
 		cfg.ReadTimeout = 10 * time.Second
 		g := w.ready(cfg)
 		body, feed := io.Pipe()

@@ -34,7 +34,7 @@ func config() gateway.Config {
 		Addr: "127.0.0.1:8000", RequestTopic: requests, ReplyTopic: replies, ReplyPartition: -1,
 		Timeout: 30 * time.Second, MaxTimeout: 2 * time.Minute, PublishTimeout: 5 * time.Second,
 		ReadTimeout: 30 * time.Second, DrainTimeout: 20 * time.Second,
-		MaxWaiting: 500, MaxBodyBytes: 1 << 20, Group: "millrace", Delivery: "at-least-once", LagInterval: 10 * time.Second,
+		MaxBodyBytes: 1 << 20, Admission: gateway.AdmissionConfig{MaxWaiting: 500, MaxBuffered: 256 << 20, BreakerPause: 10 * time.Second}, Group: "millrace", Delivery: "at-least-once", LagInterval: 10 * time.Second,
 	}
 }
 

@@ -6,9 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"math"
-	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -52,68 +50,106 @@ func (g *Gateway) predict(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// exchange returns the HTTP status that it has sent. The body is read before a
-// slot is taken, so that slow clients cannot use up the slots.
+// exchange returns the HTTP status that it has sent. What needs no body is asked
+// before the body is read, and the body is read before the request counts as one
+// that waits, so that slow clients cannot use up the places.
 func (g *Gateway) exchange(w http.ResponseWriter, r *http.Request, start time.Time) int {
+	client, no := g.identify(r)
+	if no == nil {
+		no = g.admission.greet()
+	}
+	if no != nil {
+		return g.turnAway(w, nil, no)
+	}
 	timeout, err := g.timeout(r.Header.Get(headerTimeout))
 	if err != nil {
 		return fail(w, nil, http.StatusBadRequest, model.Errorf(model.InvalidInput, "%s: %w", headerTimeout, err))
 	}
-	body, status, err := g.read(w, r)
-	switch {
-	case status == statusClientGone:
-		return status
-	case err != nil:
-		return fail(w, nil, status, model.AsError(err))
+	h := &held{a: g.admission}
+	defer h.free()
+	if no := g.read(w, r, h); no != nil {
+		return g.turnAway(w, nil, no)
 	}
-	select {
-	case g.slots <- struct{}{}:
-	default:
-		g.metrics.Refused.Inc()
-		return refuse(w, body, model.Errorf(model.Overloaded, "%d requests are waiting, which is the limit", cap(g.slots)))
+	leave, no := g.admission.enter()
+	if no != nil {
+		return g.turnAway(w, h.body, no)
 	}
-	g.metrics.Waiting.Inc()
-	defer func() { g.metrics.Waiting.Dec(); <-g.slots }()
+	fate := fateUnknown
+	defer func() { leave(fate) }()
 
 	deadline := start.Add(timeout)
 	ctx, cancel := context.WithDeadline(r.Context(), deadline)
 	defer cancel()
-	rec, i, err := g.roundTrip(ctx, r.Header, body, deadline)
+	rec, i, err := g.roundTrip(ctx, &request{r.Header, client, h.body, deadline})
 	w.Header().Set(headerRequest, hex.EncodeToString(i[:]))
 	switch {
 	case err == nil:
-		return answer(w, body, rec)
+		code, _ := wire.Header(rec, wire.Status)
+		fate = g.fateOf(model.Code(code), timeout)
+		return answer(w, h.body, rec)
 	case r.Context().Err() != nil:
 		g.cancel(ctx, i, deadline)
 		return statusClientGone
 	default:
-		return refuse(w, body, model.AsError(err))
+		e := model.AsError(err)
+		fate = g.fateOf(e.Code, timeout)
+		return refuse(w, h.body, e)
 	}
 }
 
-// read takes the body within the limit. A status other than 0 says what went
-// wrong.
-func (g *Gateway) read(w http.ResponseWriter, r *http.Request) (body []byte, status int, err error) {
-	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, g.cfg.MaxBodyBytes))
-	tooLarge := (*http.MaxBytesError)(nil)
-	slow := net.Error(nil)
+// request is what becomes a record.
+type request struct {
+	header   http.Header
+	client   string // who asks, as was proven; "" when nobody has to say
+	body     []byte
+	deadline time.Time
+}
+
+// hasty is a time too short for its end to say anything of what is behind the
+// gateway: one client in a hurry is not to shut out the others.
+const hasty = time.Second
+
+// fateOf says what an outcome tells of what is behind the gateway.
+func (g *Gateway) fateOf(code model.Code, timeout time.Duration) fate {
 	switch {
-	case errors.As(err, &tooLarge):
-		return nil, http.StatusRequestEntityTooLarge, model.Errorf(model.TooLarge, "the body is larger than %d bytes", tooLarge.Limit)
-	case errors.As(err, &slow) && slow.Timeout():
-		w.Header().Set("Connection", "close")
-		return nil, http.StatusRequestTimeout, model.Errorf(model.DeadlineExceeded, "the body did not arrive within %s", g.cfg.ReadTimeout)
-	case err != nil:
-		return nil, statusClientGone, err
-	case len(body) == 0:
-		return nil, http.StatusBadRequest, model.Errorf(model.InvalidInput, "the body is empty")
+	case code != model.DeadlineExceeded && code != model.Unavailable:
+		return fateAnswered
+	case g.stopping():
+		return fateUnknown
+	case code == model.Unavailable: // by the broker, or a worker that has no model: not in time either
+		return fateTimedOut
+	case timeout < min(hasty, g.cfg.Timeout):
+		return fateUnknown
 	}
-	return body, 0, nil
+	return fateTimedOut
 }
 
-// roundTrip publishes the body and waits for its answer. The error is a
+func (g *Gateway) stopping() bool {
+	select {
+	case <-g.killed:
+		return true
+	default:
+		return false
+	}
+}
+
+// turnAway sends a refusal and counts it.
+func (g *Gateway) turnAway(w http.ResponseWriter, body []byte, no *refusal) int {
+	if no.reason != "" {
+		g.metrics.Refused.WithLabelValues(no.reason).Inc()
+	}
+	if no.status == statusClientGone {
+		return no.status
+	}
+	if no.after > 0 {
+		tellAfter(w.Header(), no.after)
+	}
+	return fail(w, body, no.status, no.err)
+}
+
+// roundTrip publishes the request and waits for its answer. The error is a
 // [*model.Error], or the context's when the client went away.
-func (g *Gateway) roundTrip(ctx context.Context, h http.Header, body []byte, deadline time.Time) (*kgo.Record, id, error) {
+func (g *Gateway) roundTrip(ctx context.Context, req *request) (*kgo.Record, id, error) {
 	i, answered := g.replies.await()
 	defer g.replies.forget(i)
 	partition := g.partition.Load()
@@ -122,7 +158,7 @@ func (g *Gateway) roundTrip(ctx context.Context, h http.Header, body []byte, dea
 	}
 	sent := make(chan error, 1)
 	// Without cancel: one cancelled record fails the batch that it is in.
-	g.client.TryProduce(context.WithoutCancel(ctx), g.record(i, partition, h, body, deadline),
+	g.client.TryProduce(context.WithoutCancel(ctx), g.record(i, partition, req),
 		func(_ *kgo.Record, err error) { sent <- err })
 	late := time.NewTimer(g.cfg.PublishTimeout)
 	defer late.Stop()
@@ -163,14 +199,14 @@ func (g *Gateway) unpublished(ctx context.Context, err error) *model.Error {
 }
 
 // record is the request as it goes to the workers, its body untouched.
-func (g *Gateway) record(i id, partition int32, h http.Header, body []byte, deadline time.Time) *kgo.Record {
-	rec := &kgo.Record{Topic: g.cfg.RequestTopic, Value: body, Headers: []kgo.RecordHeader{
+func (g *Gateway) record(i id, partition int32, req *request) *kgo.Record {
+	rec := &kgo.Record{Topic: g.cfg.RequestTopic, Value: req.body, Headers: []kgo.RecordHeader{
 		{Key: wire.CorrelationID, Value: i[:]},
 		{Key: wire.ReplyTopic, Value: []byte(g.cfg.ReplyTopic)},
 		{Key: wire.ReplyPartition, Value: binary.BigEndian.AppendUint32(nil, uint32(partition))}, //nolint:gosec // not negative
-		{Key: wire.ExpiryTime, Value: deadline.UTC().AppendFormat(nil, time.RFC3339Nano)},
+		{Key: wire.ExpiryTime, Value: req.deadline.UTC().AppendFormat(nil, time.RFC3339Nano)},
 	}}
-	if key := h.Get(headerKey); key != "" {
+	if key := req.header.Get(headerKey); key != "" {
 		rec.Key = []byte(key)
 	}
 	for _, pass := range []struct{ from, to string }{
@@ -179,9 +215,12 @@ func (g *Gateway) record(i id, partition int32, h http.Header, body []byte, dead
 		{"Traceparent", wire.TraceParent},
 		{"Tracestate", wire.TraceState},
 	} {
-		if v := h.Get(pass.from); v != "" {
+		if v := req.header.Get(pass.from); v != "" {
 			rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: pass.to, Value: []byte(v)})
 		}
+	}
+	if req.client != "" {
+		rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: wire.Client, Value: []byte(req.client)})
 	}
 	return rec
 }

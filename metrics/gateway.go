@@ -7,12 +7,26 @@ type Gateway struct {
 	Requests *prometheus.CounterVec // code
 	Latency  prometheus.Histogram
 	Waiting  prometheus.Gauge
-	Refused  prometheus.Counter
+	Refused  *prometheus.CounterVec // reason
 	Gone     prometheus.Counter
 	Orphans  prometheus.Counter
 	GroupLag *prometheus.GaugeVec // group, topic
 	LagErrs  prometheus.Counter
+
+	Workers           prometheus.Gauge
+	Breaker           *prometheus.GaugeVec // state
+	AuthErrs          prometheus.Counter
+	CertificateExpiry prometheus.Gauge
 }
+
+// Why a gateway refuses a request without publishing it.
+const (
+	RefusedWaiting  = "waiting"  // as many wait as may
+	RefusedRate     = "rate"     // more come than the rate allows
+	RefusedBreaker  = "breaker"  // the breaker is open
+	RefusedMemory   = "memory"   // the bodies hold as much as they may
+	RefusedIdentity = "identity" // the caller did not prove who it is
+)
 
 // NewGateway registers the series of a gateway.
 func NewGateway(reg prometheus.Registerer) *Gateway {
@@ -22,8 +36,8 @@ func NewGateway(reg prometheus.Registerer) *Gateway {
 		Latency: register(reg, prometheus.NewHistogram(histogram("millrace_gateway_latency_seconds",
 			"Seconds from an HTTP request for a prediction to its response.", seconds()))),
 		Waiting: gauge(reg, "millrace_gateway_waiting_requests", "HTTP requests that wait for their answer."),
-		Refused: counter(reg, "millrace_gateway_refused_requests_total",
-			"HTTP requests refused because the bounded number was waiting."),
+		Refused: counters(reg, "millrace_gateway_refused_requests_total",
+			"HTTP requests refused at the door, by reason: waiting, rate, breaker, memory, identity.", "reason"),
 		Gone: counter(reg, "millrace_gateway_client_gone_total",
 			"HTTP requests whose client went away before the answer."),
 		Orphans: counter(reg, "millrace_gateway_orphan_replies_total",
@@ -33,5 +47,12 @@ func NewGateway(reg prometheus.Registerer) *Gateway {
 			"group", "topic"),
 		LagErrs: counter(reg, "millrace_group_lag_errors_total",
 			"Times that the group's lag could not be read from the broker."),
+		Workers: gauge(reg, "millrace_gateway_workers", "Workers in the group, as the gateway last saw it."),
+		Breaker: gauges(reg, "millrace_gateway_breaker_state",
+			"1 for the state that the breaker is in: closed, open, half-open. Absent when there is none.", "state"),
+		AuthErrs: counter(reg, "millrace_gateway_auth_errors_total",
+			"Times that the file of tokens or the set of keys could not be read; the last good one holds."),
+		CertificateExpiry: gauge(reg, "millrace_gateway_certificate_expiry_timestamp_seconds",
+			"When the certificate that is served expires, in Unix seconds; 0 without TLS."),
 	}
 }

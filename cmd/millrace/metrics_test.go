@@ -106,18 +106,20 @@ func elsewhere() map[string]string {
 	const guard, resume, retry = "../../consumer/guard_test.go", "../../consumer/resume_test.go", "../../consumer/retry_test.go"
 	const queue, alone = "../../sharegroup/queue_test.go", "../../sharegroup/alone_test.go"
 	return map[string]string{
-		"millrace_blocked_partitions":              guard,
-		"millrace_isolated_records_total":          guard,
-		"millrace_partition_blocks_total":          guard,
-		"millrace_partition_pauses_total":          resume,
-		"millrace_paused_partitions":               resume,
-		"millrace_poison_records_total":            guard,
-		"millrace_queue_exhausted_records_total":   queue,
-		"millrace_queue_isolated_records_total":    alone,
-		"millrace_queue_redelivered_records_total": queue,
-		"millrace_restored_records_total":          resume,
-		"millrace_unclean_ends_total":              guard,
-		"millrace_unpublishable_records_total":     retry,
+		"millrace_blocked_partitions":                           guard,
+		"millrace_gateway_auth_errors_total":                    "../../gateway/identity_test.go",
+		"millrace_gateway_certificate_expiry_timestamp_seconds": "../../gateway/identity_test.go",
+		"millrace_isolated_records_total":                       guard,
+		"millrace_partition_blocks_total":                       guard,
+		"millrace_partition_pauses_total":                       resume,
+		"millrace_paused_partitions":                            resume,
+		"millrace_poison_records_total":                         guard,
+		"millrace_queue_exhausted_records_total":                queue,
+		"millrace_queue_isolated_records_total":                 alone,
+		"millrace_queue_redelivered_records_total":              queue,
+		"millrace_restored_records_total":                       resume,
+		"millrace_unclean_ends_total":                           guard,
+		"millrace_unpublishable_records_total":                  retry,
 	}
 }
 
@@ -176,7 +178,7 @@ func TestEverySeriesMoves(t *testing.T) {
 	produce(t, c, requests, slices.Repeat([]string{`{"inputs": [[7]]}`}, 40)...)
 	seen.until(t, w, "millrace_queued_records", "millrace_in_flight_records", "millrace_in_flight_bytes", "millrace_publish_pending_records",
 		"millrace_partition_lag_records", "millrace_partition_lag_seconds", "millrace_oldest_record_age_seconds", "inference_queue_len")
-	seen.until(t, g, "millrace_group_lag_records")
+	seen.until(t, g, "millrace_group_lag_records", "millrace_gateway_workers", "millrace_gateway_breaker_state")
 	held.Remove()
 	seen.until(t, g, "millrace_gateway_orphan_replies_total")
 	// The broker refuses for a while.

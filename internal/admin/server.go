@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -14,6 +15,7 @@ type Server struct {
 	Addr        string       // used when Listener is nil
 	Listener    net.Listener // closed by Run
 	Handler     http.Handler
+	TLS         *tls.Config   // nil: none
 	ReadTimeout time.Duration // the whole request; 30 s when 0
 	Drain       time.Duration // how long running requests may take at the end; 5 s when 0
 }
@@ -37,9 +39,16 @@ func (s *Server) Run(ctx context.Context) error {
 		ReadTimeout:       read,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
+		TLSConfig:         s.TLS,
 	}
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(l) }()
+	go func() {
+		if s.TLS != nil {
+			served <- srv.ServeTLS(l, "", "") // the certificate is the configuration's
+		} else {
+			served <- srv.Serve(l)
+		}
+	}()
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve: %w", err)

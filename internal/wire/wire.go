@@ -22,6 +22,9 @@ const (
 	Model          = "model"
 	TraceParent    = "traceparent"
 	TraceState     = "tracestate"
+	// Client is who asked a gateway that makes callers prove who they are. Who
+	// produces to the topic can write what it likes there.
+	Client = "millrace-client"
 )
 
 // Headers of an answer, beside those that are echoed.
