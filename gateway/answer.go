@@ -51,6 +51,7 @@ func answer(w http.ResponseWriter, body []byte, rec *kgo.Record) int {
 		{wire.ModelName, "X-Model-Name"},
 		{wire.ModelVersion, "X-Model-Version"},
 		{wire.ID, "Ce-Id"},
+		{wire.Worker, "X-Worker"},
 	} {
 		if v, ok := wire.Header(rec, pass.from); ok && len(v) > 0 {
 			h.Set(pass.to, string(v))

@@ -3,7 +3,6 @@ package load_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"math"
 	"net"
@@ -48,10 +47,11 @@ func (s service) RoundTrip(r *http.Request) (*http.Response, error) {
 func number(i int) []byte { return []byte(strconv.Itoa(i)) }
 
 func config(s service) load.Config {
-	return load.Config{
-		URL: "http://service/predict", Users: 1, Duration: 10 * time.Second, Body: number,
-		Client: &http.Client{Transport: s},
+	target, err := load.NewHTTP(load.HTTPConfig{URL: "http://service/predict", Client: &http.Client{Transport: s}})
+	if err != nil {
+		panic(err)
 	}
+	return load.Config{Target: target, Users: 1, Duration: 10 * time.Second, Body: number}
 }
 
 func TestCountsAndPercentilesAreThoseOfTheService(t *testing.T) {
@@ -118,7 +118,8 @@ func TestFailuresAreListedByReason(t *testing.T) {
 		require.EqualValues(t, 8, r.Requests)
 		require.EqualValues(t, 6, r.Failures)
 		require.Equal(t, map[string]int64{"HTTP 503 Service Unavailable": 2, "timeout": 2, "connection closed": 2}, r.Reasons)
-		require.Contains(t, out.String(), "failures by reason\n  2  HTTP 503 Service Unavailable\n")
+		require.Contains(t, r.String(), "failures by reason\n")
+		require.Contains(t, r.String(), "  2  HTTP 503 Service Unavailable\n")
 	})
 }
 
@@ -134,7 +135,7 @@ func TestAnEarlyEndStillReports(t *testing.T) {
 		require.EqualValues(t, 6, r.Requests, "those broken off at the end are not counted")
 		require.Zero(t, r.Failures)
 		require.Contains(t, out.String(), "\r")
-		require.Contains(t, out.String(), "req/s")
+		require.Contains(t, r.String(), "req/s")
 	})
 }
 
@@ -178,8 +179,11 @@ func TestEachUserKeepsItsConnection(t *testing.T) {
 	}
 	srv.Start()
 	defer srv.Close()
+	target, err := load.NewHTTP(load.HTTPConfig{URL: srv.URL, Connections: users, Header: map[string]string{"X-Model": "m"}})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, target.Close()) }()
 	r, err := load.Run(ctx, load.Config{
-		URL: srv.URL, Users: users, Header: map[string]string{"X-Model": "m"}, Body: number,
+		Target: target, Users: users, Body: number,
 		Think: 5 * time.Millisecond, // so that all connections are idle at once
 	}, io.Discard)
 	require.NoError(t, err)
@@ -197,8 +201,10 @@ func TestWhoRefusesIsNamed(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed at once
 	require.NoError(t, err)
 	require.NoError(t, l.Close())
+	target, err := load.NewHTTP(load.HTTPConfig{URL: "http://" + l.Addr().String()})
+	require.NoError(t, err)
 	r, err := load.Run(t.Context(), load.Config{
-		URL: "http://" + l.Addr().String(), Users: 1, Duration: 20 * time.Millisecond, Think: time.Millisecond, Body: number,
+		Target: target, Users: 1, Duration: 20 * time.Millisecond, Think: time.Millisecond, Body: number,
 	}, io.Discard)
 	require.NoError(t, err)
 	require.Positive(t, r.Failures)
@@ -206,21 +212,15 @@ func TestWhoRefusesIsNamed(t *testing.T) {
 }
 
 func TestSettingsAreChecked(t *testing.T) {
-	_, err := load.Run(t.Context(), load.Config{URL: "ftp://x", SpawnRate: math.NaN(), Duration: -1, Timeout: -1, Think: -1}, io.Discard)
-	for _, flag := range []string{"--url", "--users", "--spawn-rate", "--duration", "--timeout", "--think", "bodies"} {
+	_, err := load.Run(t.Context(), load.Config{SpawnRate: math.NaN(), Duration: -1, Timeout: -1, Think: -1, MaxInFlight: -1}, io.Discard)
+	for _, flag := range []string{"nothing to send to", "--users", "--spawn-rate", "--duration", "--timeout", "--think", "--max-in-flight", "bodies"} {
 		require.ErrorContains(t, err, flag)
 	}
-}
-
-type broken struct{}
-
-func (broken) Write([]byte) (int, error) { return 0, errors.New("gone") }
-
-func TestASummaryThatCannotBeWrittenIsAnErrorWithTheReport(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		cfg := config(func(int, *http.Request) (time.Duration, int, error) { return time.Second, http.StatusOK, nil })
-		r, err := load.Run(t.Context(), cfg, broken{})
-		require.ErrorContains(t, err, "write the summary")
-		require.NotNil(t, r)
-	})
+	_, err = load.NewHTTP(load.HTTPConfig{URL: "ftp://x"})
+	require.ErrorContains(t, err, "--url")
+	cfg := config(nil)
+	for _, steps := range [][]load.Step{{{Rate: -1}}, {{Rate: math.Inf(1)}}, {{Rate: 1, For: -1}}, {{Rate: 1}, {Rate: 2}}} {
+		cfg.Steps = steps
+		require.ErrorContains(t, cfg.Validate(), "--rate")
+	}
 }

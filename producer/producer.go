@@ -25,6 +25,7 @@ type Deps struct {
 	Metrics *metrics.Producer
 	Topics  kafka.Topics
 	Group   string    // the consumer group, for the dead letter's headers
+	Worker  string    // this host's name, for the answers' headers
 	Opts    []kgo.Opt // how brokers are reached
 
 	// ErrorBody writes the error that takes the place of an answer that

@@ -124,7 +124,7 @@ func (pub *publication) placed(t target) context.Context {
 // outgoing is a record and what belongs to it alone, as one piece of memory.
 type outgoing struct {
 	record  kgo.Record
-	headers [11]kgo.RecordHeader
+	headers [13]kgo.RecordHeader
 	id      [48]byte
 }
 
@@ -150,6 +150,9 @@ func (p *Producer) headersOf(a *wire.Answer) []kgo.RecordHeader {
 		{wire.Status, a.Status},
 	} {
 		s.headers = append(s.headers, kgo.RecordHeader{Key: h[0], Value: []byte(h[1])})
+	}
+	if p.deps.Worker != "" {
+		s.headers = append(s.headers, kgo.RecordHeader{Key: wire.Worker, Value: []byte(p.deps.Worker)})
 	}
 	p.shared.Store(s)
 	return s.headers

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
-	"os"
 	"regexp"
 	"strings"
 
@@ -45,7 +44,7 @@ type delivery struct {
 func (w *runningWorker) deliver(log *slog.Logger, reg *prometheus.Registry, counted *metrics.Worker, client []kgo.Opt) (delivery, error) {
 	publish := producer.Deps{
 		Logger: log, Metrics: metrics.NewProducer(reg), Topics: w.cfg.Topics, Group: w.cfg.Consumer.Group,
-		Opts: client, ErrorBody: errorBody,
+		Worker: w.host, Opts: client, ErrorBody: errorBody,
 	}
 	work := worker.Deps{Logger: log, Metrics: counted, Source: w.follower, Cancellations: w.cancelled}
 	switch w.cfg.Pool.Delivery {
@@ -103,13 +102,10 @@ func (p *program) nameTransactions(cfg *workerConfig) {
 	if t.ID != "" {
 		return
 	}
-	host := p.env["HOSTNAME"]
-	if regexp.MustCompile(`.-[0-9]+$`).MatchString(host) { // a pod of a StatefulSet: one at a time has the name
+	host := p.hostname()
+	if regexp.MustCompile(`.-[0-9]+$`).MatchString(p.env["HOSTNAME"]) { // a pod of a StatefulSet: one at a time has the name
 		t.ID = cfg.Consumer.Group + "-" + host
 		return
-	}
-	if host == "" {
-		host, _ = os.Hostname() // it only helps to read the id
 	}
 	t.ID, t.Own = cfg.Consumer.Group+"-"+host+"-"+strings.ToLower(rand.Text()[:12]), true
 }

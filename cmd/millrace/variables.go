@@ -35,6 +35,7 @@ func configured() []struct {
 		{"up", &upConfig{}},
 		{"model", &predictConfig{}},
 		{"dlq", &dlqConfig{}},
+		{"load", &loadConfig{}},
 	}
 }
 

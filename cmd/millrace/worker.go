@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"sync"
 	"syscall"
@@ -71,6 +72,7 @@ func (p *program) runWorker(ctx context.Context) error {
 // runningWorker is a worker that was started.
 type runningWorker struct {
 	cfg      workerConfig
+	host     string   // its name in answers
 	addr     net.Addr // of the probes
 	source   *modelSource
 	intake   intake
@@ -89,7 +91,7 @@ func (p *program) startWorker(ctx context.Context, all *parts, cfg workerConfig,
 		return nil, usageError(err)
 	}
 	p.nameTransactions(&cfg)
-	w := &runningWorker{cfg: cfg, loaded: make(chan struct{})}
+	w := &runningWorker{cfg: cfg, host: p.hostname(), loaded: make(chan struct{})}
 	w.cancelled = cancellation.New(cancellation.Deps{Topic: cfg.Topics.Cancellations(), Log: log, Opts: kafkaOpts})
 	if w.source, err = p.modelSource(cfg.Source, log); err != nil {
 		return nil, err
@@ -230,6 +232,15 @@ func (w *runningWorker) producerConfig() producer.Config {
 func errorBody(err *model.Error) (contentType string, value []byte) {
 	var unread model.Request
 	return unread.ContentType(), unread.EncodeError(nil, err)
+}
+
+// hostname is the name of this host, in Kubernetes the pod's; "" when it has none.
+func (p *program) hostname() string {
+	if name := p.env["HOSTNAME"]; name != "" {
+		return name
+	}
+	name, _ := os.Hostname() // it only helps to tell workers apart
+	return name
 }
 
 // listen takes an address, or says in one line why it cannot be had.

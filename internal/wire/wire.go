@@ -39,6 +39,8 @@ const (
 	// DeliveryCount is how often the broker of a share group has handed the
 	// request out, this time included. Other answers do not have it.
 	DeliveryCount = "millrace-delivery-count"
+	// Worker is the host of the worker that answered.
+	Worker = "millrace-worker"
 )
 
 // Header returns the value of the first header with that key.
