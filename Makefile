@@ -73,6 +73,7 @@ check: lint tidy race ## What CI runs besides the integration tests
 test-integration: onnxruntime build ## Run the tests against the real Kafka and the real MLflow
 	@scripts/fetch-kafka.sh >/dev/null
 	@scripts/fetch-mlflow.sh >/dev/null
+	@scripts/fetch-prometheus.sh >/dev/null
 	go test -tags integration -count=1 -timeout 45m -v -run '$(RUN)' ./integration/
 
 .PHONY: torture
