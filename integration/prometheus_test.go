@@ -28,11 +28,11 @@ func prometheusBin(t *testing.T) string {
 func startPrometheus(t *testing.T, rules string, targets ...string) string {
 	t.Helper()
 	dir, addr := t.TempDir(), freeAddr(t)
-	conf := "global: {scrape_interval: 500ms, evaluation_interval: 500ms}\nrule_files: [rules.yml]\nscrape_configs:\n"
+	conf := []byte("global: {scrape_interval: 500ms, evaluation_interval: 500ms}\nrule_files: [rules.yml]\nscrape_configs:\n")
 	for i, target := range targets {
-		conf += fmt.Sprintf("- {job_name: millrace-%d, static_configs: [{targets: ['%s']}]}\n", i, target)
+		conf = fmt.Appendf(conf, "- {job_name: millrace-%d, static_configs: [{targets: ['%s']}]}\n", i, target)
 	}
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "prometheus.yml"), []byte(conf), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "prometheus.yml"), conf, 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "rules.yml"), []byte(rules), 0o600))
 	p := start(t, "prometheus", environ(t), filepath.Join(prometheusBin(t), "prometheus"),
 		"--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+addr)
