@@ -149,8 +149,11 @@ func (w *world) startGateway(topic string) {
 	g, err := gateway.New(gateway.Config{
 		Addr: "127.0.0.1:8000", RequestTopic: requests, ReplyTopic: replies, CancelTopic: topic, ReplyPartition: -1,
 		Timeout: 5 * time.Minute, MaxTimeout: 5 * time.Minute, PublishTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
-		DrainTimeout: time.Second, MaxBodyBytes: 1 << 20, Admission: gateway.AdmissionConfig{MaxWaiting: 50, MaxBuffered: 256 << 20, BreakerPause: 10 * time.Second}, Group: "g", Delivery: "at-least-once", LagInterval: 10 * time.Second,
-	}, gateway.Deps{Log: slog.New(slog.DiscardHandler), Metrics: w.gateway, Series: reg, Kafka: w.opts(), Listener: l})
+		DrainTimeout: time.Second, MaxBodyBytes: 1 << 20,
+		Async:     gateway.AsyncConfig{Topic: "none", Timeout: time.Minute, Keep: time.Hour, Bytes: 1},
+		Admission: gateway.AdmissionConfig{MaxWaiting: 50, MaxBuffered: 256 << 20, BreakerPause: 10 * time.Second},
+		Group:     "g", Delivery: "at-least-once", LagInterval: 10 * time.Second,
+	}, gateway.Deps{Log: slog.New(slog.DiscardHandler), Metrics: w.gateway, Predictions: metrics.NewPredictions(reg), Series: reg, Kafka: w.opts(), Listener: l})
 	require.NoError(w.t, err)
 	w.start(g.Run)
 	time.Sleep(10 * time.Second)

@@ -57,10 +57,12 @@ func answer(w http.ResponseWriter, body []byte, rec *kgo.Record) int {
 			h.Set(pass.to, string(v))
 		}
 	}
+	h.Set("X-Content-Type-Options", "nosniff")
 	status := httpStatus(model.Code(code))
 	tellWhen(h, status)
 	w.WriteHeader(status)
-	_, _ = w.Write(rec.Value) // a client that does not take it is no error of ours
+	// A client that does not take it is no error of ours.
+	_, _ = w.Write(rec.Value) //nolint:gosec // no page: its type is what the worker says, and browsers may not guess
 	return status
 }
 

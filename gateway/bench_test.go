@@ -36,7 +36,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 	require.NoError(b, err)
 	reg := prometheus.NewRegistry()
 	g, err := gateway.New(config(), gateway.Deps{
-		Log: slog.New(slog.DiscardHandler), Metrics: metrics.NewGateway(reg), Series: reg, Kafka: kafka, Listener: l,
+		Log: slog.New(slog.DiscardHandler), Metrics: metrics.NewGateway(reg), Predictions: metrics.NewPredictions(reg), Series: reg, Kafka: kafka, Listener: l,
 	})
 	require.NoError(b, err)
 	go func() { _ = g.Run(ctx); ended <- struct{}{} }()

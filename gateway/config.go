@@ -37,6 +37,7 @@ type Config struct {
 	LagInterval    time.Duration `env:"GROUP_LAG_INTERVAL" envDefault:"10s" help:"Time between two readings of the group's lag."`
 
 	Admission AdmissionConfig
+	Async     AsyncConfig
 	Auth      auth.Config
 	TLS       admin.TLSConfig
 }
@@ -53,6 +54,7 @@ func (c *Config) Validate() error {
 	refuse(c.Addr == "", "GATEWAY_ADDR", "must not be empty")
 	refuse(c.RequestTopic == "", "TOPIC_REQUESTS", "must not be empty")
 	refuse(c.ReplyTopic == "", "TOPIC_REPLIES", "must not be empty")
+	refuse(c.Async.Topic == "" || c.Async.Topic == c.RequestTopic || c.Async.Topic == c.ReplyTopic, "TOPIC_PREDICTIONS", "must be a topic of its own, or none")
 	refuse(c.ReplyTopic == c.RequestTopic, "TOPIC_REPLIES", "must not be the topic of the requests")
 	refuse(c.ReplyPartition < -1, "GATEWAY_REPLY_PARTITION", "must be a partition, or -1")
 	refuse(c.Timeout <= 0, "GATEWAY_TIMEOUT", "must be above 0")
@@ -64,5 +66,5 @@ func (c *Config) Validate() error {
 	refuse(c.Group == "", "GROUP", "must not be empty")
 	refuse(c.Delivery != atLeastOnce && c.Delivery != exactlyOnce && c.Delivery != queue, "DELIVERY", "must be at-least-once, exactly-once or queue")
 	refuse(c.LagInterval < time.Second, "GROUP_LAG_INTERVAL", "must be at least 1s")
-	return errors.Join(append(errs, c.Admission.Validate(), c.Auth.Validate(), c.TLS.Validate())...)
+	return errors.Join(append(errs, c.Admission.Validate(), c.Async.Validate(), c.Auth.Validate(), c.TLS.Validate())...)
 }

@@ -20,17 +20,20 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace/millrace/gateway/auth"
+	"github.com/millrace/millrace/gateway/predictions"
 	"github.com/millrace/millrace/internal/admin"
 	"github.com/millrace/millrace/metrics"
 )
 
 // Deps is what a gateway stands on.
 type Deps struct {
-	Log      *slog.Logger
-	Metrics  *metrics.Gateway
-	Series   prometheus.Gatherer // served at /metrics
-	Kafka    []kgo.Opt           // brokers, TLS, SASL, dialer
-	Listener net.Listener        // nil: listen on Config.Addr
+	Log     *slog.Logger
+	Metrics *metrics.Gateway
+	// Predictions are the series of asynchronous requests.
+	Predictions *metrics.Predictions
+	Series      prometheus.Gatherer // served at /metrics
+	Kafka       []kgo.Opt           // brokers, TLS, SASL, dialer
+	Listener    net.Listener        // nil: listen on Config.Addr
 }
 
 // Gateway is made by New and lives in Run.
@@ -42,6 +45,7 @@ type Gateway struct {
 
 	replies   *replies
 	admission *admission
+	kept      *predictionLog
 	guard     *auth.Guard
 	killed    chan struct{} // closed when the drain's time is over
 
@@ -83,6 +87,7 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 		cfg: cfg, log: deps.Log, metrics: deps.Metrics, deps: deps,
 		replies:   newReplies(random, deps.Metrics.Orphans),
 		admission: newAdmission(cfg.Admission, deps.Metrics),
+		kept:      &predictionLog{Store: predictions.New(cfg.Async.Keep, cfg.Async.Bytes, deps.Predictions)},
 		guard:     guard,
 		killed:    make(chan struct{}),
 	}
@@ -100,6 +105,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	defer client.Close()
 	g.client, g.admin = client, kadm.NewClient(client)
+	if err := g.openPredictions(); err != nil {
+		return err
+	}
 	g.polled.Store(time.Now().UnixNano())
 
 	// What answers are read with outlives ctx: it ends after the server.
@@ -107,6 +115,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer stopReading()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { g.readReplies(reading); return nil })
+	group.Go(func() error { g.readPredictions(reading); return nil })
 	group.Go(func() error { g.keepProbing(ctx); return nil })
 	group.Go(func() error { g.exportLag(ctx); return nil })
 	group.Go(func() error { g.countWorkers(ctx); return nil })
@@ -160,7 +169,7 @@ func (g *Gateway) clientOpts() []kgo.Opt {
 		kgo.RecordDeliveryTimeout(g.cfg.PublishTimeout),
 		kgo.MaxBufferedRecords(3*g.cfg.Admission.MaxWaiting + 10),
 		kgo.ProducerBatchMaxBytes(int32(max(g.cfg.MaxBodyBytes+maxRecordHead, 1_000_012))), //nolint:gosec // the body is bounded by Validate
-		kgo.RecordPartitioner(partitioner{replies: g.cfg.ReplyTopic}),
+		kgo.RecordPartitioner(partitioner{g.cfg.ReplyTopic, g.cfg.Async.Topic}),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.FetchMaxBytes(16 << 20),
 		// After a loss of data the replies waited for are gone as well.
@@ -175,11 +184,11 @@ func (g *Gateway) clientOpts() []kgo.Opt {
 const maxRecordHead = 128 << 10
 
 // partitioner spreads requests batch by batch, those with a key by key, and
-// takes a probe's partition as it is.
-type partitioner struct{ replies string }
+// takes the partition of a probe, or of a prediction, as it is.
+type partitioner struct{ replies, predictions string }
 
 func (p partitioner) ForTopic(topic string) kgo.TopicPartitioner {
-	if topic == p.replies {
+	if topic == p.replies || topic == p.predictions {
 		return kgo.ManualPartitioner().ForTopic(topic)
 	}
 	return kgo.StickyKeyPartitioner(nil).ForTopic(topic)

@@ -27,6 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const (
 	requests = "inference.requests"
 	replies  = "inference.replies"
+	kept     = "inference.predictions"
 )
 
 func config() gateway.Config {
@@ -35,6 +36,7 @@ func config() gateway.Config {
 		Timeout: 30 * time.Second, MaxTimeout: 2 * time.Minute, PublishTimeout: 5 * time.Second,
 		ReadTimeout: 30 * time.Second, DrainTimeout: 20 * time.Second,
 		MaxBodyBytes: 1 << 20, Admission: gateway.AdmissionConfig{MaxWaiting: 500, MaxBuffered: 256 << 20, BreakerPause: 10 * time.Second}, Group: "millrace", Delivery: "at-least-once", LagInterval: 10 * time.Second,
+		Async: gateway.AsyncConfig{Topic: kept, Timeout: 10 * time.Minute, Keep: time.Hour, Bytes: 1 << 20},
 	}
 }
 
@@ -51,7 +53,7 @@ type world struct {
 func inWorld(t *testing.T, test func(*world), topics ...string) {
 	t.Helper()
 	if topics == nil {
-		topics = []string{requests, replies}
+		topics = []string{requests, replies, kept}
 	}
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, net: &kfake.VirtualNetwork{}}
@@ -87,7 +89,7 @@ func (w *world) start(cfg gateway.Config) *running {
 	reg := prometheus.NewRegistry()
 	m := metrics.NewGateway(reg)
 	g, err := gateway.New(cfg, gateway.Deps{
-		Log: slog.New(slog.DiscardHandler), Metrics: m, Series: reg, Kafka: w.kafka(), Listener: l,
+		Log: slog.New(slog.DiscardHandler), Metrics: m, Predictions: metrics.NewPredictions(reg), Series: reg, Kafka: w.kafka(), Listener: l,
 	})
 	require.NoError(w.t, err)
 	ctx, cancel := context.WithCancel(w.t.Context())

@@ -36,6 +36,7 @@ func (g *Gateway) handler() http.Handler {
 		mux.HandleFunc("POST "+path, g.predict)
 		mux.Handle(path, admin.OnlyMethod("POST"))
 	}
+	g.handlePredictions(mux)
 	return mux
 }
 
@@ -61,7 +62,8 @@ func (g *Gateway) exchange(w http.ResponseWriter, r *http.Request, start time.Ti
 	if no != nil {
 		return g.turnAway(w, nil, no)
 	}
-	timeout, err := g.timeout(r.Header.Get(headerTimeout))
+	async, key := wanted(r.Header)
+	timeout, err := g.timeoutOf(r.Header.Get(headerTimeout), async)
 	if err != nil {
 		return fail(w, nil, http.StatusBadRequest, model.Errorf(model.InvalidInput, "%s: %w", headerTimeout, err))
 	}
@@ -70,6 +72,10 @@ func (g *Gateway) exchange(w http.ResponseWriter, r *http.Request, start time.Ti
 	if no := g.read(w, r, h); no != nil {
 		return g.turnAway(w, nil, no)
 	}
+	req := &request{r.Header, client, h.body, start.Add(timeout)}
+	if async {
+		return g.exchangeKept(w, r, req, async, key)
+	}
 	leave, no := g.admission.enter()
 	if no != nil {
 		return g.turnAway(w, h.body, no)
@@ -77,10 +83,12 @@ func (g *Gateway) exchange(w http.ResponseWriter, r *http.Request, start time.Ti
 	fate := fateUnknown
 	defer func() { leave(fate) }()
 
-	deadline := start.Add(timeout)
-	ctx, cancel := context.WithDeadline(r.Context(), deadline)
+	if key != "" {
+		return g.exchangeKept(w, r, req, async, key)
+	}
+	ctx, cancel := context.WithDeadline(r.Context(), req.deadline)
 	defer cancel()
-	rec, i, err := g.roundTrip(ctx, &request{r.Header, client, h.body, deadline})
+	rec, i, err := g.roundTrip(ctx, req)
 	w.Header().Set(headerRequest, hex.EncodeToString(i[:]))
 	switch {
 	case err == nil:
@@ -88,7 +96,7 @@ func (g *Gateway) exchange(w http.ResponseWriter, r *http.Request, start time.Ti
 		fate = g.fateOf(model.Code(code), timeout)
 		return answer(w, h.body, rec)
 	case r.Context().Err() != nil:
-		g.cancel(ctx, i, deadline)
+		g.cancel(ctx, i, req.deadline)
 		return statusClientGone
 	default:
 		e := model.AsError(err)
@@ -158,7 +166,7 @@ func (g *Gateway) roundTrip(ctx context.Context, req *request) (*kgo.Record, id,
 	}
 	sent := make(chan error, 1)
 	// Without cancel: one cancelled record fails the batch that it is in.
-	g.client.TryProduce(context.WithoutCancel(ctx), g.record(i, partition, req),
+	g.client.TryProduce(context.WithoutCancel(ctx), g.record(i, g.cfg.ReplyTopic, partition, req),
 		func(_ *kgo.Record, err error) { sent <- err })
 	late := time.NewTimer(g.cfg.PublishTimeout)
 	defer late.Stop()
@@ -199,10 +207,10 @@ func (g *Gateway) unpublished(ctx context.Context, err error) *model.Error {
 }
 
 // record is the request as it goes to the workers, its body untouched.
-func (g *Gateway) record(i id, partition int32, req *request) *kgo.Record {
+func (g *Gateway) record(i id, topic string, partition int32, req *request) *kgo.Record {
 	rec := &kgo.Record{Topic: g.cfg.RequestTopic, Value: req.body, Headers: []kgo.RecordHeader{
 		{Key: wire.CorrelationID, Value: i[:]},
-		{Key: wire.ReplyTopic, Value: []byte(g.cfg.ReplyTopic)},
+		{Key: wire.ReplyTopic, Value: []byte(topic)},
 		{Key: wire.ReplyPartition, Value: binary.BigEndian.AppendUint32(nil, uint32(partition))}, //nolint:gosec // not negative
 		{Key: wire.ExpiryTime, Value: req.deadline.UTC().AppendFormat(nil, time.RFC3339Nano)},
 	}}
@@ -225,13 +233,22 @@ func (g *Gateway) record(i id, partition int32, req *request) *kgo.Record {
 	return rec
 }
 
-// timeout reads seconds as a decimal, or a Go duration, cut to the longest
-// allowed.
-func (g *Gateway) timeout(text string) (time.Duration, error) {
-	if text == "" {
+// timeoutOf is the time that a request has, by its header.
+func (g *Gateway) timeoutOf(text string, async bool) (time.Duration, error) {
+	switch {
+	case text == "" && async:
+		return g.cfg.Async.Timeout, nil
+	case text == "":
 		return g.cfg.Timeout, nil
+	case async:
+		return parseTimeout(text, g.cfg.Async.Keep)
 	}
-	longest := g.cfg.MaxTimeout
+	return parseTimeout(text, g.cfg.MaxTimeout)
+}
+
+// parseTimeout reads seconds as a decimal, or a Go duration, cut to the longest
+// allowed.
+func parseTimeout(text string, longest time.Duration) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	if err != nil {
 		seconds, err := strconv.ParseFloat(text, 64)

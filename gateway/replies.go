@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/millrace/millrace/internal/kafka"
 	"github.com/millrace/millrace/internal/wire"
 )
 
@@ -168,11 +169,15 @@ func (g *Gateway) topics(ctx context.Context) (int, error) {
 	if g.cfg.CancelTopic != "" {
 		names = append(names, g.cfg.CancelTopic)
 	}
+	if g.cfg.Async.Topic != kafka.NoTopic {
+		names = append(names, g.cfg.Async.Topic)
+	}
 	found, err := g.admin.ListTopics(ctx, names...)
 	if err != nil {
 		return 0, fmt.Errorf("ask for the topics: %w", err)
 	}
 	g.seeCancellations(ctx, found)
+	g.seePredictions(ctx, found)
 	for _, name := range names[:2] {
 		topic, ok := found[name]
 		switch {

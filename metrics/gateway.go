@@ -56,3 +56,20 @@ func NewGateway(reg prometheus.Registerer) *Gateway {
 			"When the certificate that is served expires, in Unix seconds; 0 without TLS."),
 	}
 }
+
+// Predictions is what a gateway keeps of asynchronous requests.
+type Predictions struct {
+	Kept    prometheus.Gauge
+	Bytes   prometheus.Gauge
+	Evicted prometheus.Counter
+}
+
+// NewPredictions registers the series of asynchronous requests.
+func NewPredictions(reg prometheus.Registerer) *Predictions {
+	return &Predictions{
+		Kept:  gauge(reg, "millrace_gateway_predictions", "Asynchronous predictions that the gateway knows, pending ones included."),
+		Bytes: gauge(reg, "millrace_gateway_predictions_bytes", "Bytes that they take, about."),
+		Evicted: counter(reg, "millrace_gateway_predictions_evicted_total",
+			"Asynchronous predictions forgotten before their time, for want of room."),
+	}
+}

@@ -62,7 +62,7 @@ func startGateway(ctx context.Context, all *parts, cfg gatewayConfig, log *slog.
 		return nil, err
 	}
 	g, err := gateway.New(cfg.Gateway, gateway.Deps{
-		Log: log, Metrics: metrics.NewGateway(reg), Series: reg, Kafka: kafkaOpts, Listener: l,
+		Log: log, Metrics: metrics.NewGateway(reg), Predictions: metrics.NewPredictions(reg), Series: reg, Kafka: kafkaOpts, Listener: l,
 	})
 	if err != nil {
 		return nil, errors.Join(err, l.Close())

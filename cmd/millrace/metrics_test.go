@@ -37,6 +37,7 @@ func declared() []string {
 	metrics.NewProducer(&c)
 	metrics.NewModels(&c)
 	metrics.NewGateway(&c)
+	metrics.NewPredictions(&c)
 	slices.Sort(c.list)
 	return c.list
 }
@@ -109,6 +110,7 @@ func elsewhere() map[string]string {
 		"millrace_blocked_partitions":                           guard,
 		"millrace_gateway_auth_errors_total":                    "../../gateway/identity_test.go",
 		"millrace_gateway_certificate_expiry_timestamp_seconds": "../../gateway/identity_test.go",
+		"millrace_gateway_predictions_evicted_total":            "../../gateway/predictions/store_test.go",
 		"millrace_isolated_records_total":                       guard,
 		"millrace_partition_blocks_total":                       guard,
 		"millrace_partition_pauses_total":                       resume,
@@ -154,6 +156,9 @@ func TestEverySeriesMoves(t *testing.T) {
 	}, "running")
 	// An ordinary request.
 	require.Equal(t, http.StatusOK, send(t.Context(), http.MethodPost, g+"/predict", `{"inputs": [[4]]}`).code)
+	// One whose answer is fetched later.
+	require.Equal(t, http.StatusAccepted, send(t.Context(), http.MethodPost, g+"/predict", `{"inputs": [[4]]}`, "Prefer", "respond-async").code)
+	seen.until(t, g, "millrace_gateway_predictions", "millrace_gateway_predictions_bytes")
 	// A caller that goes away while its request waits for its batch to fill.
 	eventually(t, func() bool {
 		short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

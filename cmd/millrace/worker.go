@@ -222,8 +222,10 @@ func failures() []string {
 // called.
 func (w *runningWorker) producerConfig() producer.Config {
 	cfg := w.cfg.Producer
-	if !slices.Contains(cfg.ReplyTopics, w.cfg.Topics.Replies) {
-		cfg.ReplyTopics = append(slices.Clone(cfg.ReplyTopics), w.cfg.Topics.Replies)
+	for _, topic := range []string{w.cfg.Topics.Replies, w.cfg.Topics.Predictions()} {
+		if topic != "" && !slices.Contains(cfg.ReplyTopics, topic) {
+			cfg.ReplyTopics = append(slices.Clone(cfg.ReplyTopics), topic)
+		}
 	}
 	return cfg
 }

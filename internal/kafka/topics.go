@@ -23,6 +23,7 @@ type Topics struct {
 	Replies     string `env:"TOPIC_REPLIES" envDefault:"inference.replies" help:"Answers to the gateways' requests are written here."`
 	DeadLetters string `env:"TOPIC_DLQ" envDefault:"dlq.inference.requests" help:"Requests that got no prediction are copied here."`
 	Cancelled   string `env:"TOPIC_CANCELLATIONS" envDefault:"inference.cancellations" help:"Requests whose caller went away are named here; none: they are run all the same."`
+	Kept        string `env:"TOPIC_PREDICTIONS" envDefault:"inference.predictions" help:"Answers to the gateways' asynchronous requests are written here; none: there are no such requests."`
 	Partitions  int32  `env:"TOPIC_PARTITIONS" envDefault:"12" help:"Partitions of a topic that has to be created."`
 	Replication int16  `env:"TOPIC_REPLICATION" envDefault:"-1" help:"Replicas of a topic that has to be created; -1: the broker's default."`
 }
@@ -33,18 +34,25 @@ const NoTopic = "none"
 // Names lists the topics.
 func (t Topics) Names() []string {
 	names := []string{t.Requests, t.Results, t.Replies, t.DeadLetters}
-	if t.Cancellations() != "" {
-		names = append(names, t.Cancelled)
+	for _, name := range []string{t.Cancellations(), t.Predictions()} {
+		if name != "" {
+			names = append(names, name)
+		}
 	}
 	return names
 }
 
 // Cancellations is the topic of that name, "" when there is to be none.
-func (t Topics) Cancellations() string {
-	if t.Cancelled == NoTopic {
+func (t Topics) Cancellations() string { return unlessNone(t.Cancelled) }
+
+// Predictions is the topic of asynchronous answers, "" when there is to be none.
+func (t Topics) Predictions() string { return unlessNone(t.Kept) }
+
+func unlessNone(name string) string {
+	if name == NoTopic {
 		return ""
 	}
-	return t.Cancelled
+	return name
 }
 
 // Validate reports every mistake, each with the variable that holds it.
@@ -58,8 +66,9 @@ func (t Topics) Validate() error {
 		{"TOPIC_REPLIES", t.Replies},
 		{"TOPIC_DLQ", t.DeadLetters},
 		{"TOPIC_CANCELLATIONS", t.Cancellations()},
+		{"TOPIC_PREDICTIONS", t.Predictions()},
 	} {
-		if v.topic == "" && v.name == "TOPIC_CANCELLATIONS" {
+		if v.topic == "" && (v.name == "TOPIC_CANCELLATIONS" || v.name == "TOPIC_PREDICTIONS") {
 			continue
 		}
 		if !legal.MatchString(v.topic) || v.topic == "." || v.topic == ".." {
@@ -102,8 +111,11 @@ func EnsureTopics(ctx context.Context, cl *kgo.Client, t Topics, logger *slog.Lo
 	var errs []error
 	for _, name := range missing {
 		partitions, configs := t.Partitions, map[string]*string(nil)
-		if name == t.Cancellations() { // of use for minutes, and every worker reads all of it
+		switch name {
+		case t.Cancellations(): // of use for minutes, and every worker reads all of it
 			partitions, configs = 1, map[string]*string{"retention.ms": new("3600000")}
+		case t.Predictions(): // of use for an hour or so, and every gateway reads all of it
+			configs = map[string]*string{"retention.ms": new("86400000")}
 		}
 		made, err := adm.CreateTopic(ctx, partitions, t.Replication, configs, name)
 		switch {
