@@ -46,7 +46,7 @@ func TestWhoAsksStandsInTheRecord(t *testing.T) {
 		require.Zero(t, g.value("millrace_gateway_auth_errors_total"))
 		require.NoError(t, os.Remove(cfg.Auth.TokensFile))
 		time.Sleep(6 * time.Second)
-		require.InDelta(t, 1, g.value("millrace_gateway_auth_errors_total"), 0)
+		require.Positive(t, g.value("millrace_gateway_auth_errors_total"))
 		require.Equal(t, http.StatusOK, g.post("{}", map[string]string{"Authorization": "Bearer alice-has-a-long-token"}).status)
 	})
 }
