@@ -31,6 +31,9 @@ type Codec struct {
 // NewCodec fails when signature and model contradict each other, so that no
 // request could ever be answered. sig is nil when no signature was logged.
 func NewCodec(sig *Signature, info Info, limits Limits) (*Codec, error) {
+	if info.Raw {
+		return NewRawCodec(sig, limits), nil
+	}
 	c := &Codec{info: info, sig: sig, limits: limits}
 	if sig != nil && len(sig.inputs) > 0 {
 		c.columns, c.byName = sig, make(map[string]*field, len(sig.inputs))
@@ -130,14 +133,16 @@ func (c *Codec) Decode(req *Request, contentType string, body []byte) error {
 		err = req.finish(c)
 	}
 	if err != nil {
-		const field, message = 256, 1024 // names in a body may be as long as it
-		err.Field, err.Message = clipTo(err.Field, field), clipTo(err.Message, message)
+		err.clip()
 		return err
 	}
 	return nil
 }
 
 func (c *Codec) decode(req *Request, m mediaType, body []byte) *Error {
+	if c.info.Raw {
+		return c.decodeRaw(req, m, body)
+	}
 	if m.csv {
 		return c.decodeCSV(req, body)
 	}

@@ -28,6 +28,8 @@ func (c *Codec) Encode(dst []byte, req *Request, outputs []Tensor, name, version
 		}
 	}
 	switch {
+	case c.info.Raw:
+		return c.encodeRaw(dst, req, outputs, name, version)
 	case req.dialect == v2Dialect:
 		return c.encodeV2(dst, req, outputs, name, version), nil
 	case req.records:

@@ -5,8 +5,11 @@ import "strconv"
 // Example returns the body of a request that the model takes, for people to
 // start from: one row, where the model takes rows. It is in MLflow's dialect,
 // or V2 where that cannot say what the model takes: without a signature it has
-// no types of other than 64 bits.
+// no types of other than 64 bits. A raw model without a signature has none: nil.
 func (c *Codec) Example() []byte {
+	if c.info.Raw {
+		return c.exampleRaw()
+	}
 	body := c.exampleMLflow()
 	if c.Decode(new(Request), "", body) == nil {
 		return body

@@ -115,7 +115,7 @@ func (p *parser) wrong(want string) *Error {
 
 func (p *parser) value() (value, *Error) {
 	if p.budget--; p.budget < 0 {
-		return value{}, Errorf(TooLarge, "the body holds too many values")
+		return value{}, tooMany()
 	}
 	if p.pos >= len(p.buf) {
 		return value{}, p.wrong("a value")

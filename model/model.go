@@ -28,6 +28,10 @@ type Info struct {
 	// not depend on its neighbours. It is found out by trying, when the model
 	// is opened.
 	Batches bool
+
+	// Raw says that the model reads and writes bodies by itself: the rest is as
+	// in [RawInfo].
+	Raw bool
 }
 
 // Model runs inference. It is safe for concurrent use.

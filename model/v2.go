@@ -14,11 +14,8 @@ func (c *Codec) decodeV2(req *Request, body *value) *Error {
 	if body.kind != object {
 		return Errorf(InvalidInput, "the body is %s, where an object should be", body.describe())
 	}
-	if id := body.get("id"); id != nil && id.kind != none {
-		if id.kind != text {
-			return Invalidf("id", "%s, where a string should be", id.describe())
-		}
-		req.id = appendString(req.id, id.text)
+	if err := req.takeID(body); err != nil {
+		return err
 	}
 	inputs := body.get("inputs")
 	if inputs == nil || inputs.kind != list {
@@ -195,12 +192,7 @@ func (c *Codec) selectOutputs(req *Request, outputs *value) *Error {
 }
 
 func (c *Codec) encodeV2(dst []byte, req *Request, outputs []Tensor, name, version string) []byte {
-	dst = appendString(append(dst, `{"model_name":`...), name)
-	dst = appendString(append(dst, `,"model_version":`...), version)
-	if len(req.id) > 0 {
-		dst = append(append(dst, `,"id":`...), req.id...)
-	}
-	dst = append(dst, `,"outputs":[`...)
+	dst = append(req.appendV2Head(dst, name, version), '[')
 	first := true
 	for i := range outputs {
 		if len(req.outputs) > 0 && !slices.Contains(req.outputs, i) {
