@@ -66,6 +66,7 @@ native too. Beside these are Go's and the process's own, and ` + "`go_build_info
 		{"Worker: the intake of a queue", func(r prometheus.Registerer) { NewQueue(r) }},
 		{"Worker: the pool", func(r prometheus.Registerer) { NewWorker(r) }},
 		{"Worker: the models", func(r prometheus.Registerer) { NewModels(r) }},
+		{"Worker: remote models", func(r prometheus.Registerer) { NewRemote(r) }},
 		{"Worker: the publishing", func(r prometheus.Registerer) { NewProducer(r) }},
 		{"Gateway", func(r prometheus.Registerer) { NewGateway(r); NewPredictions(r) }},
 	} {

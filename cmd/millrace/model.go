@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/millrace/millrace/model/mlflow"
+	"github.com/millrace/millrace/model/remote"
 )
 
 func (p *program) modelCommand() *cobra.Command {
@@ -24,7 +25,9 @@ runtime and codec that a worker has.
 
 URI is models:/name@alias, models:/name/3, models:/name/latest, models:/m-…,
 runs:/id/path, the path of a folder in MLflow's layout, or bundled, which is the
-model that the binary carries. The registry is that of MLFLOW_TRACKING_URI, with
+model that the binary carries. A model that is served elsewhere is
+v2+http://host:port/model[/version], by the Open Inference Protocol V2, or
+mlflow+http://host:port, by an MLflow scoring server; https likewise. The registry is that of MLFLOW_TRACKING_URI, with
 MLFLOW_TRACKING_USERNAME and _PASSWORD, or _TOKEN, where it asks for them.`,
 		Example: `  millrace model inspect bundled
   export MLFLOW_TRACKING_URI=http://localhost:5000
@@ -72,6 +75,14 @@ a model anew when it changes.`,
 			cfg := p.sourceDefaults()
 			if err := errors.Join(checkOutput(output), p.parse(&cfg)); err != nil {
 				return usageError(err)
+			}
+			if remote.IsRef(args[0]) {
+				_, c, r, err := p.resolveRemote(cmd.Context(), cfg, args[0])
+				if err != nil {
+					return err
+				}
+				defer c.Close()
+				return writeFacts(p.out, output, remoteFacts(c, r))
 			}
 			_, r, err := p.resolve(cmd.Context(), cfg, args[0])
 			if err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/model/mlflow"
+	"github.com/millrace/millrace/model/remote"
 )
 
 // inspection is what `millrace model inspect` tells.
@@ -29,6 +30,7 @@ type inspection struct {
 	Folder        string            `json:"folder"`
 	Flavor        string            `json:"flavor"`
 	Flavors       []string          `json:"flavors"`
+	Platform      string            `json:"platform,omitempty"` // what an endpoint runs its model on
 	MLflowVersion string            `json:"mlflow_version,omitempty"`
 	Signature     *signatureJSON    `json:"signature"`
 	Files         []inspectedFile   `json:"files"`
@@ -93,20 +95,8 @@ func (p *program) runInspect(ctx context.Context, text, output, url string) erro
 	if err := errors.Join(checkOutput(output), p.parse(&cfg)); err != nil {
 		return usageError(err)
 	}
-	src, r, err := p.resolve(ctx, cfg, text)
+	in, err := p.inspect(ctx, cfg, text, url)
 	if err != nil {
-		return err
-	}
-	dir, release, err := src.folder(ctx, r)
-	if err != nil {
-		return advise(err)
-	}
-	defer release()
-	in, err := inspectFolder(r, dir)
-	if err != nil {
-		return err
-	}
-	if err := in.load(ctx, src, r, dir, url); err != nil {
 		return err
 	}
 	if output == outputJSON {
@@ -118,6 +108,26 @@ func (p *program) runInspect(ctx context.Context, text, output, url string) erro
 		return exitError(exitFailed)
 	}
 	return err
+}
+
+func (p *program) inspect(ctx context.Context, cfg sourceConfig, text, url string) (*inspection, error) {
+	if remote.IsRef(text) {
+		return p.inspectRemote(ctx, cfg, text, url)
+	}
+	src, r, err := p.resolve(ctx, cfg, text)
+	if err != nil {
+		return nil, err
+	}
+	dir, release, err := src.folder(ctx, r)
+	if err != nil {
+		return nil, advise(err)
+	}
+	defer release()
+	in, err := inspectFolder(r, dir)
+	if err != nil {
+		return nil, err
+	}
+	return in, in.load(ctx, src, r, dir, url)
 }
 
 // inspectFolder tells what the folder says without being loaded.
@@ -166,6 +176,12 @@ func (in *inspection) load(ctx context.Context, src *modelSource, r mlflow.Resol
 		in.Error = err.Error()
 		return nil //nolint:nilerr // it is part of the answer
 	}
+	return in.describe(snap, dir, url)
+}
+
+// describe adds what a snapshot tells, and releases it. dir is its folder, if it
+// has one.
+func (in *inspection) describe(snap *model.Snapshot, dir, url string) error {
 	info := snap.Model.Info()
 	in.Loads, in.Batches = true, info.Batches
 	in.Inputs, in.Outputs = inspectTensors(info.Inputs), inspectTensors(info.Outputs)
@@ -247,6 +263,7 @@ func (in *inspection) write(w io.Writer) error {
 		{"folder", in.Folder},
 		{"flavor", in.Flavor + " (of " + strings.Join(in.Flavors, ", ") + ")"},
 		{"mlflow", in.MLflowVersion},
+		{"platform", in.Platform},
 		{"loads", loads},
 	}
 	if in.Loads {
@@ -267,7 +284,9 @@ func (in *inspection) write(w io.Writer) error {
 		writeSpecs(t, "param", in.Signature.Params)
 	}
 	writeTensors(t, in)
-	_, _ = fmt.Fprintln(t, "\nfiles")
+	if len(in.Files) > 0 {
+		_, _ = fmt.Fprintln(t, "\nfiles")
+	}
 	for _, f := range in.Files {
 		_, _ = fmt.Fprintf(t, "  %s\t%s\n", f.Path, bytesText(f.Size))
 	}

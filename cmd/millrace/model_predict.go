@@ -16,6 +16,7 @@ import (
 	"github.com/millrace/millrace/internal/wire"
 	"github.com/millrace/millrace/metrics"
 	"github.com/millrace/millrace/model"
+	"github.com/millrace/millrace/model/remote"
 	"github.com/millrace/millrace/worker"
 )
 
@@ -70,13 +71,9 @@ func (p *program) runPredict(ctx context.Context, text string, f predictFlags) e
 			return fmt.Errorf("read the request from standard input: %w", err)
 		}
 	}
-	src, r, err := p.resolve(ctx, cfg.Source, text)
+	snap, err := p.open(ctx, cfg.Source, text)
 	if err != nil {
 		return err
-	}
-	snap, err := src.open(ctx, r, 1)
-	if err != nil {
-		return advise(err)
 	}
 	answer, err := answerOne(ctx, cfg.Worker, snap, rec, p.toolLogger())
 	err = errors.Join(err, snap.Release())
@@ -90,6 +87,23 @@ func (p *program) runPredict(ctx context.Context, text string, f predictFlags) e
 		return exitError(exitFailed)
 	}
 	return nil
+}
+
+// open loads what a reference names, for calls of one row.
+func (p *program) open(ctx context.Context, cfg sourceConfig, text string) (*model.Snapshot, error) {
+	if remote.IsRef(text) {
+		src, c, r, err := p.resolveRemote(ctx, cfg, text)
+		if err != nil {
+			return nil, err
+		}
+		return src.openRemote(ctx, c, r, 1)
+	}
+	src, r, err := p.resolve(ctx, cfg, text)
+	if err != nil {
+		return nil, err
+	}
+	snap, err := src.open(ctx, r, 1)
+	return snap, advise(err)
 }
 
 // answerOne runs a worker's pool for one record.

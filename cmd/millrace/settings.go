@@ -12,6 +12,7 @@ import (
 	"github.com/millrace/millrace/internal/kafka"
 	"github.com/millrace/millrace/model/follow"
 	"github.com/millrace/millrace/model/mlflow"
+	"github.com/millrace/millrace/model/remote"
 	"github.com/millrace/millrace/producer"
 	"github.com/millrace/millrace/sharegroup"
 	"github.com/millrace/millrace/transaction"
@@ -35,7 +36,7 @@ func (c logConfig) Validate() error {
 // poolConfig is what a worker is about: which models, and where it shows how
 // it is.
 type poolConfig struct {
-	Models    []modelRef `env:"MODEL" help:"Reference of the model to serve: models:/name@alias, models:/name/3, runs:/id/path, a folder, or bundled. Several are separated by commas, the first is for requests that name none; name=reference gives a model another name."`
+	Models    []modelRef `env:"MODEL" help:"Reference of the model to serve: models:/name@alias, models:/name/3, runs:/id/path, a folder, bundled, or one served elsewhere: v2+http://host:port/model[/version] or mlflow+http://host:port, https likewise. Several are separated by commas, the first is for requests that name none; name=reference gives a model another name."`
 	Delivery  string     `env:"DELIVERY" envDefault:"at-least-once" help:"What is promised: at-least-once (no request is lost, some are answered twice after a crash), exactly-once (transactions: under read_committed one answer and one commit, or neither) or queue (a share group: workers may outnumber partitions, and there is no order)."`
 	AdminAddr string     `env:"ADMIN_ADDR" envDefault:":8001" help:"Host and port of the worker's probes, metrics and /models."`
 }
@@ -80,6 +81,10 @@ func (m *modelRef) UnmarshalText(text []byte) error {
 	}
 	if m.text == bundledRef {
 		return nil
+	}
+	if remote.IsRef(m.text) {
+		_, err := remote.ParseRef(m.text)
+		return err
 	}
 	_, err := mlflow.ParseRef(m.text)
 	return err

@@ -10,16 +10,19 @@ import (
 	"sync"
 
 	"github.com/millrace/millrace/bundled"
+	"github.com/millrace/millrace/metrics"
 	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/model/load"
 	"github.com/millrace/millrace/model/mlflow"
+	"github.com/millrace/millrace/model/remote"
 )
 
 // sourceConfig is what is needed to open a model by its reference. A command
 // begins with [program.sourceDefaults] and calls parse on it, alone or nested.
 type sourceConfig struct {
-	Store   storeConfig `envPrefix:"MILLRACE_"`
-	Runtime load.Config `envPrefix:"MILLRACE_"`
+	Store   storeConfig   `envPrefix:"MILLRACE_"`
+	Runtime load.Config   `envPrefix:"MILLRACE_"`
+	Remote  remote.Config `envPrefix:"MILLRACE_"`
 	MLflow  mlflow.Config
 }
 
@@ -63,6 +66,7 @@ type modelSource struct {
 	client *mlflow.Client
 	home   func() (string, error) // below which models are kept
 	cache  func() (*mlflow.Cache, error)
+	remote *metrics.Remote // what calls of remote models count
 }
 
 // sourceDefaults is the configuration before the environment is read.
@@ -147,7 +151,7 @@ func (s *modelSource) open(ctx context.Context, r mlflow.Resolved, maxBatch int)
 	}
 	snap, err := load.Open(ctx, load.Options{
 		Folder: dir, Name: r.Name, Version: r.Version, Identity: r.Identity, Source: r.Source,
-		Limits: model.Limits{MaxRows: s.cfg.Store.MaxRows, MaxElements: s.cfg.Store.MaxElements},
+		Limits: s.limits(),
 		Lanes:  s.cfg.Runtime.Lanes, Library: s.cfg.Runtime.Library, MaxBatch: maxBatch,
 	})
 	if err != nil {
@@ -156,6 +160,11 @@ func (s *modelSource) open(ctx context.Context, r mlflow.Resolved, maxBatch int)
 	}
 	snap.Model = &releasing{Model: snap.Model, release: release}
 	return snap, nil
+}
+
+// limits are those of a request.
+func (s *modelSource) limits() model.Limits {
+	return model.Limits{MaxRows: s.cfg.Store.MaxRows, MaxElements: s.cfg.Store.MaxElements}
 }
 
 // releasing gives up a model's folder with the model.

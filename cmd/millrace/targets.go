@@ -11,11 +11,15 @@ import (
 	"github.com/millrace/millrace/model/follow"
 	"github.com/millrace/millrace/model/mlflow"
 	"github.com/millrace/millrace/model/onnx"
+	"github.com/millrace/millrace/model/remote"
 )
 
 // target makes a reference something to follow. fail ends the process when
 // waiting cannot help.
 func (s *modelSource) target(m modelRef, maxBatch int, fail func(error)) (follow.Target, error) {
+	if remote.IsRef(m.text) {
+		return s.remoteTarget(m, maxBatch)
+	}
 	ref, err := s.parse(m.text)
 	if err != nil {
 		return follow.Target{}, usageError(fmt.Errorf("MILLRACE_MODEL: %w", err))

@@ -96,6 +96,7 @@ func (p *program) startWorker(ctx context.Context, all *parts, cfg workerConfig,
 	if w.source, err = p.modelSource(cfg.Source, log); err != nil {
 		return nil, err
 	}
+	w.source.remote = metrics.NewRemote(reg)
 	counted := metrics.NewWorker(reg)
 	if w.follower, err = w.newFollower(all, log, metrics.NewModels(reg), counted); err != nil {
 		return nil, err

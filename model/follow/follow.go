@@ -45,6 +45,12 @@ type Target struct {
 	// and owned by the follower.
 	Resolve func(context.Context) (Resolved, error)
 	Load    func(context.Context, Resolved) (*model.Snapshot, error)
+
+	// Moved, unless it is nil, tells that it is time to resolve again.
+	Moved <-chan struct{}
+	// Endpoint, unless it is nil, describes for GET /models where a model that
+	// is served elsewhere is reached.
+	Endpoint func() any
 }
 
 // Deps are what a [Follower] works with. Only Targets is required.

@@ -31,12 +31,17 @@ type Status struct {
 	LoadedAt  time.Time `json:"loaded_at,omitzero"`
 	LastPoll  time.Time `json:"last_poll,omitzero"`
 	LastError string    `json:"last_error,omitempty"`
+	Endpoint  any       `json:"endpoint,omitempty"` // of a model that is served elsewhere
 }
 
 func (t *target) status() Status {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.state
+	s := t.state
+	t.mu.Unlock()
+	if t.Endpoint != nil {
+		s.Endpoint = t.Endpoint()
+	}
+	return s
 }
 
 func (t *target) setState(s State) {

@@ -61,6 +61,7 @@ func (t *target) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
+		case <-t.Moved:
 		}
 		timer.Stop()
 	}

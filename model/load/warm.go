@@ -39,18 +39,37 @@ func warm(ctx context.Context, m model.Model, example []model.Tensor, maxBatch i
 	if !info.Batches {
 		maxBatch = 1
 	}
+	limit, limits := m.(rowLimiter)
 	for n := 1; ; n *= 2 {
 		n = min(n, maxBatch)
 		batch := join(rows, n)
 		for range 2 {
-			if _, err := m.Predict(ctx, batch); err != nil {
+			_, err := m.Predict(ctx, batch)
+			if err != nil && limits && n > 1 && refused(err) {
+				limit.LimitRows(n / 2)
+				return &probed{m, info}, nil
+			}
+			if err != nil {
 				return nil, fmt.Errorf("warm up with a batch of %d: %w", n, err)
 			}
 		}
 		if n == maxBatch {
+			if limits && info.Batches { // larger calls were not tried
+				limit.LimitRows(n)
+			}
 			return &probed{m, info}, nil
 		}
 	}
+}
+
+// rowLimiter is a model that may have a bound of rows of its own, which nobody
+// tells: it cuts larger calls by itself, once the bound is known.
+type rowLimiter interface{ LimitRows(n int) }
+
+// refused says whether the model would not take a call.
+func refused(err error) bool {
+	e := (*model.Error)(nil)
+	return errors.As(err, &e) && (e.Code == model.InvalidInput || e.Code == model.TooLarge)
 }
 
 // probe returns calls that the model answers: rows that may share a call if the
@@ -97,11 +116,11 @@ func answers(ctx context.Context, m model.Model, calls [][]model.Tensor) (bool, 
 	return len(calls) > 0, nil
 }
 
-// ended returns err when it is the context's end, rather than the model's word
-// on its input.
+// ended returns err when it is the context's end, or a model out of reach,
+// rather than the model's word on its input.
 func ended(ctx context.Context, err error) error {
 	var e *model.Error
-	if ctx.Err() != nil || !errors.As(err, &e) {
+	if ctx.Err() != nil || !errors.As(err, &e) || e.Code == model.Unavailable {
 		return err
 	}
 	return nil
