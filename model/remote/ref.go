@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 )
 
@@ -77,7 +76,7 @@ func parseRef(s string) (Ref, error) {
 		if n := len(segments); n > 0 && segments[n-1] == "invocations" {
 			segments = segments[:n-1]
 		}
-		r.base = *r.base.JoinPath(escaped(segments)...)
+		r.below(segments)
 		return r, nil
 	}
 	return r, r.setModel(segments)
@@ -87,10 +86,12 @@ func parseRef(s string) (Ref, error) {
 func (r *Ref) setModel(segments []string) error {
 	for i := range segments {
 		if i+1 < len(segments) && segments[i] == "v2" && segments[i+1] == "models" {
-			r.base = *r.base.JoinPath(escaped(segments[:i])...)
-			segments = slices.Clone(segments[i+2:])
+			r.below(segments[:i])
+			segments = segments[i+2:]
 			if len(segments) == 3 && segments[1] == "versions" {
-				segments = slices.Delete(segments, 1, 2)
+				segments = []string{segments[0], segments[2]}
+			} else if len(segments) != 1 {
+				segments = nil
 			}
 			break
 		}
@@ -106,9 +107,16 @@ func (r *Ref) setModel(segments []string) error {
 	return errors.New("want v2+http://host:port/model or …/model/version; below a prefix …/prefix/v2/models/model")
 }
 
+// below puts the endpoint below a prefix.
+func (r *Ref) below(prefix []string) {
+	if len(prefix) > 0 {
+		r.base = *r.base.JoinPath(escaped(prefix)...)
+	}
+}
+
 // segmentsOf is the path, decoded, without a slash at the end.
 func segmentsOf(u *url.URL) ([]string, error) {
-	text := strings.Trim(u.EscapedPath(), "/")
+	text := strings.TrimSuffix(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
 	if text == "" {
 		return nil, nil
 	}
@@ -142,7 +150,7 @@ func (r Ref) String() string {
 		return string(r.Protocol) + "+" + r.base.String()
 	}
 	tail := []string{r.Model}
-	if r.base.Path != "" && r.base.Path != "/" {
+	if r.base.Path != "" {
 		tail = []string{"v2", "models", r.Model}
 		if r.Version != "" {
 			tail = append(tail, "versions")
