@@ -33,7 +33,7 @@ type inspection struct {
 	Platform      string            `json:"platform,omitempty"` // what an endpoint runs its model on
 	MLflowVersion string            `json:"mlflow_version,omitempty"`
 	Signature     *signatureJSON    `json:"signature"`
-	Files         []inspectedFile   `json:"files"`
+	Files         []inspectedFile   `json:"files,omitempty"`
 	Loads         bool              `json:"loads"`
 	Error         string            `json:"error,omitempty"` // why it does not load
 	Inputs        []inspectedTensor `json:"inputs,omitempty"`
@@ -200,29 +200,6 @@ func inspectTensors(specs []model.Spec) []inspectedTensor {
 		list[i] = inspectedTensor{s.Name, s.DType.String(), s.Shape}
 	}
 	return list
-}
-
-// curl is a command that sends the body, as a shell takes it. A body that is
-// too long to be pasted is read from a file, when it is one of the model's.
-func curl(url, body, dir string) string {
-	if body == "" {
-		return ""
-	}
-	const longest = 4096
-	if len(body) > longest {
-		if f, err := mlflow.ReadFolder(dir); err == nil && f.ServingExample != "" {
-			body = "@" + f.ServingExample
-		}
-	}
-	return "curl -sS " + shellQuote(url) + " -H 'content-type: application/json' --data-binary " + shellQuote(body)
-}
-
-func shellQuote(s string) string {
-	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._/:@=,+%"
-	if s != "" && strings.Trim(s, plain) == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // rawJSON is a text of MLmodel as JSON: as a string when it is none.
