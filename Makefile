@@ -70,10 +70,11 @@ tidy: tools
 check: lint tidy race ## What CI runs besides the integration tests
 
 .PHONY: test-integration
-test-integration: onnxruntime build ## Run the tests against the real Kafka and the real MLflow
+test-integration: onnxruntime build ## Run the tests against the real Kafka, MLflow and MLServer
 	@scripts/fetch-kafka.sh >/dev/null
 	@scripts/fetch-mlflow.sh >/dev/null
 	@scripts/fetch-prometheus.sh >/dev/null
+	@scripts/fetch-mlserver.sh >/dev/null
 	go test -tags integration -count=1 -timeout 45m -v -run '$(RUN)' ./integration/
 
 .PHONY: torture

@@ -253,9 +253,12 @@ func (in *inspection) write(w io.Writer) error {
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "\nsignature")
-	if in.Signature == nil {
+	switch {
+	case in.Signature == nil && in.Folder == "":
+		_, _ = fmt.Fprintln(t, "  what the endpoint declares:")
+	case in.Signature == nil:
 		_, _ = fmt.Fprintln(t, "  none was logged: requests are read by the model's own inputs")
-	} else {
+	default:
 		writeSpecs(t, "input", in.Signature.Inputs)
 		writeSpecs(t, "output", in.Signature.Outputs)
 		writeSpecs(t, "param", in.Signature.Params)

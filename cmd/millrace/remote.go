@@ -144,7 +144,7 @@ func (p *program) inspectRemote(ctx context.Context, cfg sourceConfig, text, url
 	}
 	if err != nil {
 		in.Error = err.Error()
-		return in, nil //nolint:nilerr // it is part of the answer
+		return in, nil
 	}
 	return in, in.describe(snap, "", url)
 }

@@ -67,7 +67,7 @@ func readAnswer(specs []model.Spec, a *answer) ([]model.Tensor, string, error) {
 	if len(tail) > 0 {
 		return nil, "", failed("%d bytes follow the last output", len(tail))
 	}
-	for i := range out {
+	for i := range specs {
 		if out[i].DType == model.Invalid {
 			return nil, "", failed("output %q is missing in the answer, which has %d", specs[i].Name, len(got.Outputs))
 		}

@@ -23,11 +23,14 @@ var (
 // of a request is handed on to who sent it; what it says of itself is for the
 // log alone.
 func refusal(status int, body []byte) *model.Error {
-	said := sentence(body)
+	said, raised := sentence(body)
 	if said == "" {
 		said = http.StatusText(status)
 	}
 	cause := fmt.Errorf("status %d: %s", status, said)
+	if raised != "" {
+		cause = fmt.Errorf("%w (%s)", cause, raised)
+	}
 	code, message := model.Failed, fmt.Sprintf("the remote model failed with status %d", status)
 	switch status {
 	case http.StatusBadRequest, http.StatusUnprocessableEntity:
@@ -63,21 +66,22 @@ func lives(status int) bool {
 
 // sentence is what an error's body says, in one line. V2 has {"error"}, MLflow
 // {"error_code","message"} with a stack_trace that is left where it is, and
-// what frameworks answer by themselves is {"detail"} or a page.
-func sentence(body []byte) string {
-	var said struct {
+// what frameworks answer by themselves is {"detail"}, a page, or a traceback,
+// whose last line is what was raised.
+func sentence(body []byte) (said, raised string) {
+	var fields struct {
 		Error   any `json:"error"`
 		Message any `json:"message"`
 		Detail  any `json:"detail"`
 	}
 	text := ""
-	if json.Unmarshal(body, &said) == nil {
-		for _, v := range []any{said.Message, said.Error, said.Detail} {
+	if json.Unmarshal(body, &fields) == nil {
+		for _, v := range []any{fields.Message, fields.Error, fields.Detail} {
 			if s, ok := v.(string); ok && text == "" {
 				text = s
 			}
 		}
-		if list, ok := said.Detail.([]any); ok && text == "" {
+		if list, ok := fields.Detail.([]any); ok && text == "" {
 			compact, err := json.Marshal(list)
 			if err == nil {
 				text = string(compact)
@@ -87,9 +91,17 @@ func sentence(body []byte) string {
 		text = regexp.MustCompile(`(?s)<(style|script|title)\b.*?</(style|script|title)>|<[^>]*>`).ReplaceAllString(string(body), " ")
 	}
 	// What Python appends to some messages is about its own files.
-	text, _, _ = strings.Cut(text, "Traceback (most recent call last)")
-	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "�")), " ")
+	text, trace, found := strings.Cut(text, "Traceback (most recent call last)")
+	if found {
+		trace = strings.TrimSpace(trace)
+		raised = oneLine(trace[strings.LastIndexByte(trace, '\n')+1:])
+	}
+	return oneLine(text), raised
+}
+
+func oneLine(text string) string {
 	const longest = 1024
+	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "\uFFFD")), " ")
 	if len(text) > longest {
 		text = strings.ToValidUTF8(text[:longest], "") + "…"
 	}

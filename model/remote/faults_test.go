@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -82,7 +83,8 @@ func TestAnswers(t *testing.T) {
 		"not allowed":       {answer{status: 405, body: ""}, model.Failed, "Method Not Allowed"},
 		"unauthorized":      {answer{status: 401, body: ""}, model.Unavailable, "Unauthorized"},
 		"forbidden":         {answer{status: 403, body: ""}, model.Unavailable, "Forbidden"},
-		"failed":            {answer{status: 500, body: `{"error": "ValueError: secret path\nTraceback (most recent call last): /srv/x.py"}`}, model.Failed, "ValueError: secret path"},
+		"failed":            {answer{status: 500, body: `{"error": "ValueError: secret path\nTraceback (most recent call last): /srv/x.py\n..."}`}, model.Failed, "ValueError: secret path"},
+		"a traceback":       {answer{status: 500, body: "Traceback (most recent call last):\n  File \"/srv/x.py\"\nValueError: secret\n"}, model.Failed, "Internal Server Error (ValueError: secret)"},
 		"unavailable":       {answer{status: 503, body: `{"error": "loading"}`}, model.Unavailable, "loading"},
 		"bad gateway":       {answer{status: 502, body: "upstream"}, model.Unavailable, "upstream"},
 		"too many requests": {answer{status: 429, body: ""}, model.Unavailable, "Too Many Requests"},
@@ -97,7 +99,7 @@ func TestAnswers(t *testing.T) {
 					if n < 0 { // what ends with the last brace
 						n = strings.LastIndex(c.body, "}") + 1
 					}
-					w.Header().Set(headerLength, fmt.Sprint(n))
+					w.Header().Set(headerLength, strconv.Itoa(n))
 				}
 				w.WriteHeader(max(c.status, http.StatusOK))
 				_, _ = io.WriteString(w, c.body)
@@ -158,23 +160,23 @@ func TestRetries(t *testing.T) {
 			reset(w, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"outputs\"")
 		}, 1, model.Failed},
 		"no HTTP":  {99, func(w http.ResponseWriter) { reset(w, "SSH-2.0-OpenSSH_9.6\r\n") }, 1, model.Failed},
-		"503 once": {1, func(w http.ResponseWriter) { w.WriteHeader(503) }, 2, ""},
+		"503 once": {1, func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) }, 2, ""},
 		"503 with a short wait": {1, func(w http.ResponseWriter) {
 			w.Header().Set("Retry-After", "1")
-			w.WriteHeader(503)
+			w.WriteHeader(http.StatusServiceUnavailable)
 		}, 2, ""},
 		"503 with a long wait": {99, func(w http.ResponseWriter) {
 			w.Header().Set("Retry-After", "120")
-			w.WriteHeader(503)
+			w.WriteHeader(http.StatusServiceUnavailable)
 		}, 1, model.Unavailable},
 		"503 with a date": {99, func(w http.ResponseWriter) {
 			w.Header().Set("Retry-After", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat))
-			w.WriteHeader(503)
+			w.WriteHeader(http.StatusServiceUnavailable)
 		}, 1, model.Unavailable},
-		"429 twice": {2, func(w http.ResponseWriter) { w.WriteHeader(429) }, 3, ""},
-		"500":       {99, func(w http.ResponseWriter) { w.WriteHeader(500) }, 1, model.Failed},
-		"502":       {99, func(w http.ResponseWriter) { w.WriteHeader(502) }, 1, model.Unavailable},
-		"400":       {99, func(w http.ResponseWriter) { w.WriteHeader(400) }, 1, model.InvalidInput},
+		"429 twice": {2, func(w http.ResponseWriter) { w.WriteHeader(http.StatusTooManyRequests) }, 3, ""},
+		"500":       {99, func(w http.ResponseWriter) { w.WriteHeader(http.StatusInternalServerError) }, 1, model.Failed},
+		"502":       {99, func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadGateway) }, 1, model.Unavailable},
+		"400":       {99, func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadRequest) }, 1, model.InvalidInput},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := remotetest.New(t, remotetest.Options{Binary: true})
@@ -344,7 +346,7 @@ func FuzzReadAnswer(f *testing.F) {
 		specs := []model.Spec{{Name: "Y", DType: types[uint(kind)%uint(len(types))]}}
 		a := &answer{header: http.Header{}, body: []byte(body)}
 		if head != 0 {
-			a.header.Set(headerLength, fmt.Sprint(head))
+			a.header.Set(headerLength, strconv.Itoa(head))
 		}
 		out, _, err := readAnswer(specs, a)
 		if err != nil {

@@ -73,7 +73,7 @@ func TestScoring(t *testing.T) {
 	require.Len(t, out, 3)
 	for i := range 50 {
 		require.Equal(t, "ok", out[0].Strings[i])
-		require.Equal(t, fmt.Sprintf(`{"predictions": [%q, "{\"inputs\": [%d]}"]}`, pairs[2*i], i), out[1].Strings[i])
+		require.JSONEq(t, fmt.Sprintf(`{"predictions": [%q, "{\"inputs\": [%d]}"]}`, pairs[2*i], i), out[1].Strings[i])
 	}
 	require.Equal(t, string(model.UnsupportedMediaType), out[0].Strings[50])
 
@@ -105,7 +105,7 @@ func TestScoringErrors(t *testing.T) {
 	require.Equal(t, []string{"ok", "INVALID_INPUT", "MODEL_FAILED", "MODEL_FAILED", "ok", "MODEL_FAILED", "TOO_LARGE", "MODEL_NOT_FOUND"}, out[0].Strings)
 	require.Equal(t, "Incompatible input types for column b.", out[1].Strings[1])
 	require.NotContains(t, strings.Join(out[1].Strings, ""), "Traceback")
-	require.Equal(t, `{"predictions": [null, null, "NaN \" NaN", null]}`, out[1].Strings[4])
+	require.JSONEq(t, `{"predictions": [null, null, "NaN \" NaN", null]}`, out[1].Strings[4])
 
 	_, err = m.Predict(t.Context(), raw(model.RawJSON, "200 {}", model.RawJSON, "503 x"))
 	require.Equal(t, model.Unavailable, codeOf(t, err)) // the whole call may be tried again

@@ -3,11 +3,13 @@ package remote
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -213,7 +215,7 @@ func TestTypes(t *testing.T) {
 	require.Equal(t, -1, head) // outputs is a letter longer
 	n, err := json.Number(header.Get(headerLength)).Int64()
 	require.NoError(t, err)
-	back.header.Set(headerLength, fmt.Sprint(n+1))
+	back.header.Set(headerLength, strconv.FormatInt(n+1, 10))
 	out, _, err := readAnswer(specs, &back)
 	require.NoError(t, err)
 	require.Equal(t, in, out)
@@ -270,7 +272,7 @@ func TestParallel(t *testing.T) {
 		return nil
 	}))
 	require.False(t, slices.Contains(done, false))
-	bad := fmt.Errorf("third")
+	bad := errors.New("third")
 	require.ErrorIs(t, parallel(t.Context(), len(done), 7, func(ctx context.Context, i int) error {
 		if i == 3 {
 			return bad
