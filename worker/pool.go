@@ -233,5 +233,5 @@ func (p *Pool) delayed() bool {
 	})
 	p.ready.Wait()
 	t.Stop()
-	return true
+	return p.closed == nil // nobody wakes who waits again after that
 }
