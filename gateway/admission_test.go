@@ -106,7 +106,7 @@ func TestClientsInAHurryDoNotOpenTheBreaker(t *testing.T) {
 		cfg.Admission.BreakerTimeouts = 2
 		g := w.ready(cfg)
 		for range 5 {
-			require.Equal(t, http.StatusGatewayTimeout, g.post("{}", map[string]string{"X-Request-Timeout": "10ms"}).status)
+			require.Equal(t, http.StatusGatewayTimeout, g.post("{}", map[string]string{"X-Request-Timeout": "500ms"}).status)
 		}
 		g.requireBreaker("closed")
 	})

@@ -60,7 +60,7 @@ func TestAnAnswerIsFetchedLaterFromAnyGateway(t *testing.T) {
 		require.JSONEq(t, `{"inputs": [1]}`, res.body)
 		require.Equal(t, "done", res.header.Get("X-Prediction-State"))
 		require.Equal(t, "7", res.header.Get("X-Model-Version"))
-		require.Equal(t, http.StatusOK, first.get(at).status)
+		require.Equal(t, http.StatusOK, first.get(at+"?wait=10").status)
 		require.InDelta(t, 1, first.value("millrace_gateway_predictions"), 0)
 		require.Greater(t, first.value("millrace_gateway_predictions_bytes"), 512.0)
 		require.InDelta(t, 0, testutil.ToFloat64(first.m.Waiting), 0)
