@@ -70,17 +70,18 @@ tidy: tools
 check: lint tidy race ## What CI runs besides the integration tests
 
 .PHONY: test-integration
-test-integration: onnxruntime build ## Run the tests against the real Kafka, MLflow and MLServer
+test-integration: onnxruntime build ## Run the tests against the real Kafka, MLflow, MLServer, Prometheus and Locust
 	@scripts/fetch-kafka.sh >/dev/null
-	@scripts/fetch-mlflow.sh >/dev/null
+	@scripts/fetch-venv.sh mlflow >/dev/null
 	@scripts/fetch-prometheus.sh >/dev/null
-	@scripts/fetch-mlserver.sh >/dev/null
+	@scripts/fetch-venv.sh mlserver >/dev/null
+	@scripts/fetch-venv.sh locust >/dev/null
 	go test -tags integration -count=1 -timeout 45m -v -run '$(RUN)' ./integration/
 
 .PHONY: torture
 torture: onnxruntime build ## Break what can be broken (MODE, FAULTS, SEED) and check every answer
 	@scripts/fetch-kafka.sh >/dev/null
-	@scripts/fetch-mlflow.sh >/dev/null
+	@scripts/fetch-venv.sh mlflow >/dev/null
 	go test -tags integration -count=1 -timeout 12h -v -run '^TestTorture$$' ./integration/ \
 		-args -torture.mode='$(MODE)' -torture.faults='$(FAULTS)' -torture.seed='$(SEED)'
 

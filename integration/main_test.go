@@ -50,9 +50,9 @@ func root(t *testing.T) string {
 }
 
 // fetched runs a script that fetches something and prints where it is.
-func fetched(t *testing.T, script string) string {
+func fetched(t *testing.T, script string, args ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), filepath.Join(root(t), "scripts", script))
+	cmd := exec.CommandContext(t.Context(), filepath.Join(root(t), "scripts", script), args...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	require.NoError(t, err, script)

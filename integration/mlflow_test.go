@@ -58,7 +58,7 @@ func newRegistry(t *testing.T) *registry {
 
 func launchRegistry(t *testing.T, dir string) *registry {
 	t.Helper()
-	venv := fetched(t, "fetch-mlflow.sh")
+	venv := fetched(t, "fetch-venv.sh", "mlflow")
 	addr := freeAddr(t)
 	host, port, err := net.SplitHostPort(addr)
 	require.NoError(t, err)

@@ -77,7 +77,7 @@ import numpy, onnxruntime
 session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
 json.dump(session.run(None, {"X": numpy.array(json.load(sys.stdin), "float32")})[0].tolist(), sys.stdout)
 `
-	cmd := exec.CommandContext(t.Context(), filepath.Join(fetched(t, "fetch-mlflow.sh"), "bin", "python"), "-c", program, filepath.Join(folder, "model.onnx"))
+	cmd := exec.CommandContext(t.Context(), filepath.Join(fetched(t, "fetch-venv.sh", "mlflow"), "bin", "python"), "-c", program, filepath.Join(folder, "model.onnx"))
 	cmd.Env = append(cmd.Environ(), "ORT_DISABLE_TELEMETRY=1")
 	cmd.Stdin = bytes.NewReader(stdin)
 	out, err := cmd.Output()

@@ -15,14 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// prometheusBin is the folder of the real prometheus and promtool.
-func prometheusBin(t *testing.T) string {
-	t.Helper()
-	out, err := exec.CommandContext(t.Context(), filepath.Join(root(t), "scripts", "fetch-prometheus.sh")).Output()
-	require.NoError(t, err)
-	return strings.TrimSpace(string(out))
-}
-
 // startPrometheus scrapes the addresses twice a second, under rules of its own, and
 // returns its URL.
 func startPrometheus(t *testing.T, rules string, targets ...string) string {
@@ -34,7 +26,7 @@ func startPrometheus(t *testing.T, rules string, targets ...string) string {
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "prometheus.yml"), conf, 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "rules.yml"), []byte(rules), 0o600))
-	p := start(t, "prometheus", environ(t), filepath.Join(prometheusBin(t), "prometheus"),
+	p := start(t, "prometheus", environ(t), filepath.Join(fetched(t, "fetch-prometheus.sh"), "prometheus"),
 		"--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+addr)
 	p.ready(t, time.Minute, func(ctx context.Context) error {
 		_, err := get(ctx, "http://"+addr+"/-/ready")

@@ -23,7 +23,7 @@ import (
 // returns its process and URL.
 func mlserver(t *testing.T, name, addr, version string) *process {
 	t.Helper()
-	venv := fetched(t, "fetch-mlserver.sh")
+	venv := fetched(t, "fetch-venv.sh", "mlserver")
 	host, port, err := net.SplitHostPort(addr)
 	require.NoError(t, err)
 	dir, ports := t.TempDir(), freeAddrs(t, 2)
@@ -103,7 +103,7 @@ func TestRemoteV2(t *testing.T) {
 // TestRemoteScoring hands bodies on to a real `mlflow models serve` and compares
 // the answers with those that it gives when it is asked itself.
 func TestRemoteScoring(t *testing.T) {
-	venv := fetched(t, "fetch-mlflow.sh")
+	venv := fetched(t, "fetch-venv.sh", "mlflow")
 	folder := filepath.Join(t.TempDir(), "model")
 	cmd := exec.CommandContext(t.Context(), filepath.Join(venv, "bin", "python"), filepath.Join(root(t), "integration", "testdata", "scorer.py"), folder)
 	cmd.Env = inherited("MLFLOW_DISABLE_TELEMETRY=true")
