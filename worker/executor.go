@@ -94,6 +94,9 @@ func (e *executor) execute(ctx context.Context) {
 		defer e.release(e.snap)
 	}
 	e.series = newSeries(e.deps.Metrics, name, version)
+	if e.deps.Router != nil {
+		e.deps.Router.Ran(e.batch[0].model, len(e.batch))
+	}
 	e.decode(ctx, err)
 	e.deps.Metrics.Phase.WithLabelValues(metrics.PhaseDecode).Observe(time.Since(start).Seconds())
 	e.calls(ctx)

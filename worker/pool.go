@@ -46,6 +46,8 @@ type Deps struct {
 	Source        Source
 	Publisher     Publisher
 	Cancellations Cancellations // nil: there are none
+	Router        Router        // nil: a request runs on the model that it names
+	Witness       Witness       // nil: nobody looks
 }
 
 // Pool batches records and runs the model on them.
@@ -57,6 +59,7 @@ type Pool struct {
 	complaints complaints
 
 	earlier chan struct{} // capacity 1: the alarm was set to an earlier time
+	rested  chan struct{} // capacity 1: an executor found nothing to do
 
 	mu        sync.Mutex // guards what follows
 	ready     sync.Cond
@@ -82,6 +85,7 @@ type item struct {
 	lapsed   bool  // guarded by the pool's mu: expired in the queue
 
 	answer   *wire.Answer
+	outputs  []model.Tensor // kept for the witness
 	answered time.Time
 	series   *series
 
@@ -99,7 +103,7 @@ func New(cfg Config, deps Deps) *Pool {
 	}
 	p := &Pool{
 		cfg: cfg, deps: deps, codec: snapshotCodec, seqs: map[seqKey]*sequence{},
-		earlier: make(chan struct{}, 1),
+		earlier: make(chan struct{}, 1), rested: make(chan struct{}, 1),
 	}
 	p.ready.L = &p.mu
 	return p
@@ -132,6 +136,7 @@ func (p *Pool) shut(cause error) {
 	}
 	clear(p.seqs)
 	p.ready.Broadcast()
+	p.rest()
 	p.mu.Unlock()
 	p.giveBack(queue, cause)
 }
@@ -150,6 +155,9 @@ func (p *Pool) Submit(ctx context.Context, recs []*kgo.Record, done func(*kgo.Re
 		items[i] = item{rec: r, done: done, queued: now}
 		if name, ok := wire.Header(r, wire.Model); ok {
 			items[i].model = string(name)
+		}
+		if p.deps.Router != nil {
+			items[i].model = p.deps.Router.Route(r, items[i].model)
 		}
 		items[i].deadline = deadlineOf(&items[i])
 	}
@@ -189,6 +197,7 @@ func (p *Pool) take(batch []*item) []*item {
 	defer func() { p.idle-- }()
 	for p.closed == nil && (len(p.queue) == 0 || p.delayed()) {
 		if len(p.queue) == 0 {
+			p.rest()
 			p.ready.Wait()
 		}
 	}

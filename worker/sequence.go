@@ -131,6 +131,9 @@ func (p *Pool) resolve(ctx context.Context, it *item, err error) {
 	p.deps.Publisher.Publish(ctx, it.answer, func(status string, err error) {
 		if err == nil {
 			p.observe(it, status)
+			if p.deps.Witness != nil && status == it.answer.Status { // else another answer took its place
+				p.deps.Witness.Answered(it.answer, it.outputs)
+			}
 		}
 		it.done(it.rec, err)
 	})
