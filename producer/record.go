@@ -143,7 +143,7 @@ func (p *Producer) headersOf(a *wire.Answer) []kgo.RecordHeader {
 	for _, h := range [][2]string{
 		{wire.ContentType, a.ContentType},
 		{wire.Source, "millrace"},
-		{wire.Type, "millrace.inference.result"},
+		{wire.Type, wire.ResultType},
 		{wire.SpecVersion, "1.0"},
 		{wire.ModelName, a.ModelName},
 		{wire.ModelVersion, a.ModelVersion},

@@ -43,6 +43,21 @@ const (
 	Worker = "millrace-worker"
 )
 
+// Headers of a shadow's result, beside those of an answer.
+const (
+	PrimaryName      = "primary-model-name" // of the version that answered
+	PrimaryVersion   = "primary-model-version"
+	Differs          = "differs"           // true or false: whether the two answers are different
+	Distance         = "distance"          // largest relative difference of two numbers; absent when they cannot be compared
+	AbsoluteDistance = "distance-absolute" // mean difference of the numbers; likewise
+)
+
+// The header ce_type of results.
+const (
+	ResultType = "millrace.inference.result"
+	ShadowType = "millrace.inference.shadow"
+)
+
 // Header returns the value of the first header with that key.
 func Header(r *kgo.Record, key string) (value []byte, ok bool) {
 	for i := range r.Headers {
