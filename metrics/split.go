@@ -42,9 +42,10 @@ const (
 
 // The values of the label reason of what was not compared or not published.
 const (
-	DroppedFull    = "full"    // the queue had no room
-	DroppedStopped = "stopped" // the worker stopped before its turn
-	DroppedPublish = "publish" // compared, but the broker did not take the result
+	DroppedFull     = "full"     // the queue had no room
+	DroppedStopped  = "stopped"  // the worker stopped before its turn
+	DroppedPublish  = "publish"  // compared, but the broker did not take the result
+	DroppedUnloaded = "unloaded" // the shadow's version went away since
 )
 
 // NewShadow registers the series of a shadow.
@@ -54,7 +55,7 @@ func NewShadow(reg prometheus.Registerer) *Shadow {
 			"Answers of the shadow beside the one that was given (its version is primary), by result: same, differs, or error when the shadow had no prediction.",
 			"model", "version", "primary", "result"),
 		Dropped: counters(reg, "millrace_shadow_dropped_total",
-			"Requests that were meant for the shadow and are not on its topic, by reason: full (the queue), stopped, publish (the broker did not take the result).", "reason"),
+			"Requests that were meant for the shadow and are not on its topic, by reason: full (the queue), stopped, publish (the broker did not take the result), unloaded (its version went away).", "reason"),
 		Relative: histograms(reg, histogram("millrace_shadow_relative_distance",
 			"Largest difference of two numbers of the shadow's and the given answer, relative to the larger; of answers that have the same numbers.",
 			[]float64{0, 1e-6, 1e-5, 1e-4, .001, .01, .05, .1, .25, .5, 1, 2}), "model", "version", "primary"),
