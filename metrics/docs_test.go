@@ -67,6 +67,8 @@ native too. Beside these are Go's and the process's own, and ` + "`go_build_info
 		{"Worker: the pool", func(r prometheus.Registerer) { NewWorker(r) }},
 		{"Worker: the models", func(r prometheus.Registerer) { NewModels(r) }},
 		{"Worker: remote models", func(r prometheus.Registerer) { NewRemote(r) }},
+		{"Worker: versions beside a model's own", func(r prometheus.Registerer) { NewSplit(r) }},
+		{"Worker: the shadow", func(r prometheus.Registerer) { NewShadow(r) }},
 		{"Worker: the publishing", func(r prometheus.Registerer) { NewProducer(r) }},
 		{"Gateway", func(r prometheus.Registerer) { NewGateway(r); NewPredictions(r) }},
 	} {

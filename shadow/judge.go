@@ -57,7 +57,9 @@ func (j Judge) Answered(a *wire.Answer, outputs []model.Tensor) {
 		m.Relative.WithLabelValues(name, version, primary).Observe(d.largest)
 		m.Absolute.WithLabelValues(name, version, primary).Observe(d.mean())
 	}
-	r.publish(record(r.deps.Topic, a, given.answer, &d))
+	if r.deps.Topic != "" {
+		r.publish(record(r.deps.Topic, a, given.answer, &d))
+	}
 }
 
 // publish hands a result to the client, which drops it when its buffer is full.

@@ -41,7 +41,7 @@ type Deps struct {
 	Batch     int                                 // most records handed to the pool at a time
 	In        func(*kgo.Record) bool              // whether a request is in the share that is shadowed
 	For       func(answered *model.Snapshot) bool // whether an answer is of the model that the shadow is of
-	Topic     string                              // where results go
+	Topic     string                              // where results go; empty: nowhere
 	Opts      []kgo.Opt                           // of the client that publishes them
 
 	// Idle returns when the workers have nothing to do, or fails when ctx ends.
@@ -230,7 +230,7 @@ func again(j *job) *kgo.Record {
 
 // Status is what GET /models shows of a shadow.
 type Status struct {
-	Reference string `json:"reference"`
+	Reference string `json:"-"`
 	Off       string `json:"off,omitempty"` // why it runs on nothing
 	Queued    int    `json:"queued"`
 	Answers   int64  `json:"answers"`

@@ -33,7 +33,7 @@ type Deps struct {
 	Metrics *metrics.Split
 	Models  Source
 	Arms    []Arm
-	// Extra are asked for names that Models does not know, after the arms.
+	// Extra are asked, after the arms, by who names a version.
 	Extra []Source
 }
 
@@ -124,27 +124,27 @@ func (s *Split) Instead(name string, failed *model.Snapshot) (string, bool) {
 	return a.Model, true
 }
 
-// Acquire gives the version of an arm, or the model's own when there is none,
-// and beside the models those that are asked for by their version.
+// Acquire gives the version of an arm, or the model's own when there is none, and
+// a version beside to who asks for it.
 func (s *Split) Acquire(name string) (*model.Snapshot, error) {
 	if a := s.byName[name]; a != nil {
 		return a.acquire()
 	}
-	snap, err := s.deps.Models.Acquire(name)
-	if err == nil || name == "" {
-		return snap, err
-	}
-	for _, a := range s.arms {
-		if snap, other := a.Source.Acquire(name); other == nil {
-			return snap, nil
+	// Who asks for a version by number or alias may mean one beside, which Models
+	// need not look for then.
+	if strings.ContainsAny(name, "@/") {
+		for _, a := range s.arms {
+			if snap, err := a.Source.Acquire(name); err == nil {
+				return snap, nil
+			}
+		}
+		for _, extra := range s.deps.Extra {
+			if snap, err := extra.Acquire(name); err == nil {
+				return snap, nil
+			}
 		}
 	}
-	for _, extra := range s.deps.Extra {
-		if snap, other := extra.Acquire(name); other == nil {
-			return snap, nil
-		}
-	}
-	return nil, err
+	return s.deps.Models.Acquire(name)
 }
 
 // Refresh looks anew at what the arms and their models have loaded. It is called
@@ -157,7 +157,7 @@ func (s *Split) Refresh() {
 
 // Status of an arm, as GET /models shows it.
 type Status struct {
-	Reference string  `json:"reference"`
+	Reference string  `json:"-"`
 	Weight    float64 `json:"weight_percent"`
 	Share     float64 `json:"share_percent"` // of the requests now: the weight, or 0 while it is off
 	Off       string  `json:"off,omitempty"` // why it is

@@ -47,6 +47,7 @@ func (w *runningWorker) deliver(log *slog.Logger, reg *prometheus.Registry, coun
 		Worker: w.host, Opts: client, ErrorBody: errorBody,
 	}
 	work := worker.Deps{Logger: log, Metrics: counted, Source: w.follower, Cancellations: w.cancelled}
+	w.divide(&work)
 	switch w.cfg.Pool.Delivery {
 	case exactlyOnce:
 		return w.exactlyOnce(publish, work, reg)

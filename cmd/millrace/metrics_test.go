@@ -37,6 +37,8 @@ func declared() []string {
 	metrics.NewProducer(&c)
 	metrics.NewModels(&c)
 	metrics.NewRemote(&c)
+	metrics.NewSplit(&c)
+	metrics.NewShadow(&c)
 	metrics.NewGateway(&c)
 	metrics.NewPredictions(&c)
 	slices.Sort(c.list)

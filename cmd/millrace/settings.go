@@ -14,7 +14,9 @@ import (
 	"github.com/millrace/millrace/model/mlflow"
 	"github.com/millrace/millrace/model/remote"
 	"github.com/millrace/millrace/producer"
+	"github.com/millrace/millrace/shadow"
 	"github.com/millrace/millrace/sharegroup"
+	"github.com/millrace/millrace/split"
 	"github.com/millrace/millrace/transaction"
 	"github.com/millrace/millrace/worker"
 )
@@ -109,6 +111,9 @@ type workerConfig struct {
 	Worker      worker.Config      `envPrefix:"MILLRACE_"`
 	Producer    producer.Config    `envPrefix:"MILLRACE_"`
 	Follow      follow.Config      `envPrefix:"MILLRACE_"`
+	Shares      sharesConfig       `envPrefix:"MILLRACE_"`
+	Split       split.Config       `envPrefix:"MILLRACE_"`
+	Shadow      shadow.Config      `envPrefix:"MILLRACE_"`
 	Source      sourceConfig
 	Log         logConfig `envPrefix:"MILLRACE_"`
 }

@@ -55,23 +55,24 @@ func (s *modelSource) target(m modelRef, maxBatch int, fail func(error)) (follow
 	}, nil
 }
 
+func resultOf(err error) string {
+	if err != nil {
+		return metrics.ResultError
+	}
+	return metrics.ResultOK
+}
+
 // modelObserver counts what the following of models does.
 func modelObserver(m *metrics.Models) follow.Observer {
-	result := func(err error) string {
-		if err != nil {
-			return metrics.ResultError
-		}
-		return metrics.ResultOK
-	}
 	return follow.Observer{
 		Polled: func(name string, err error) {
-			m.Polls.WithLabelValues(name, result(err)).Inc()
+			m.Polls.WithLabelValues(name, resultOf(err)).Inc()
 			if err == nil {
 				m.LastPoll.WithLabelValues(name).SetToCurrentTime()
 			}
 		},
 		Loaded: func(name string, took time.Duration, err error) {
-			m.Loads.WithLabelValues(name, result(err)).Inc()
+			m.Loads.WithLabelValues(name, resultOf(err)).Inc()
 			m.LoadSeconds.Observe(took.Seconds())
 		},
 		Swapped: func(now, before *model.Snapshot) {

@@ -121,10 +121,10 @@ func createTopics(ctx context.Context, cfg workerConfig, embedded bool, log *slo
 	defer cl.Close()
 	err = kafka.WaitTopics(ctx, cl, log)
 	if err == nil {
-		err = kafka.EnsureTopics(ctx, cl, cfg.Topics, log)
+		err = kafka.EnsureTopics(ctx, cl, cfg.needed(), log)
 	}
 	if err == nil && embedded {
-		err = boundTopics(ctx, cl, cfg.Topics.Names())
+		err = boundTopics(ctx, cl, cfg.needed().Names())
 	}
 	if ctx.Err() != nil { // a stop is no failure
 		return nil

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/model/follow"
 	"github.com/millrace/millrace/producer"
+	"github.com/millrace/millrace/worker"
 )
 
 func (p *program) workerCommand() *cobra.Command {
@@ -80,6 +82,9 @@ type runningWorker struct {
 	// The requests that nobody waits for any more.
 	cancelled *cancellation.List
 	loaded    chan struct{} // closed when every model serves
+	versions  versions
+	names     []*atomic.Pointer[follow.Resolved] // what the models' references name
+	beside    beside
 }
 
 // startWorker starts the parts of a worker. They end in the reverse order: the
@@ -97,8 +102,13 @@ func (p *program) startWorker(ctx context.Context, all *parts, cfg workerConfig,
 		return nil, err
 	}
 	w.source.remote = metrics.NewRemote(reg)
-	counted := metrics.NewWorker(reg)
-	if w.follower, err = w.newFollower(all, log, metrics.NewModels(reg), counted); err != nil {
+	counted, models := metrics.NewWorker(reg), metrics.NewModels(reg)
+	if w.follower, err = w.newFollower(all, log, models, counted); err != nil {
+		return nil, err
+	}
+	var pool *worker.Pool // made last, for the shadow sees its answers
+	idle := func(ctx context.Context) error { return pool.AwaitIdle(ctx) }
+	if err := w.newBeside(all, log, reg, models, counted, kafkaOpts, idle); err != nil {
 		return nil, err
 	}
 	probes, err := listen(ctx, "MILLRACE_ADMIN_ADDR", cfg.Pool.AdminAddr)
@@ -110,12 +120,13 @@ func (p *program) startWorker(ctx context.Context, all *parts, cfg workerConfig,
 	if err != nil {
 		return nil, errors.Join(err, probes.Close())
 	}
-	w.intake = d.intake
+	w.intake, pool = d.intake, d.pool
 	log.Info("probes and metrics are served", "addr", w.addr.String())
 
 	server := &admin.Server{Listener: probes, Handler: w.handler(reg)}
 	all.start(ctx, "probes", endLimit, server.Run)
 	all.start(ctx, "models", endLimit, w.follower.Run)
+	w.startBeside(ctx, all)
 	all.start(ctx, "cancellations", endLimit, w.cancelled.Run)
 	if d.end != nil {
 		all.onStop("producer", d.end)
@@ -157,7 +168,7 @@ func (w *runningWorker) consume(ctx context.Context, log *slog.Logger, opts []kg
 func (w *runningWorker) handler(reg *prometheus.Registry) http.Handler {
 	mux := admin.Mux(admin.Health{Live: w.live, Ready: w.ready}, reg)
 	mux.HandleFunc("GET /models", func(rw http.ResponseWriter, _ *http.Request) {
-		admin.WriteJSON(rw, http.StatusOK, w.follower.Status())
+		admin.WriteJSON(rw, http.StatusOK, w.status())
 	})
 	mux.Handle("/models", admin.OnlyMethod("GET, HEAD"))
 	return mux
@@ -194,7 +205,7 @@ func (w *runningWorker) newFollower(all *parts, log *slog.Logger, m *metrics.Mod
 		if err != nil {
 			return nil, err
 		}
-		targets = append(targets, t)
+		targets = append(targets, w.remember(t))
 	}
 	observer := modelObserver(m)
 	count, first := observer.Swapped, sync.Once{}
@@ -204,6 +215,7 @@ func (w *runningWorker) newFollower(all *parts, log *slog.Logger, m *metrics.Mod
 		if w.follower.Ready() {
 			first.Do(func() { close(w.loaded) })
 		}
+		w.refresh()
 	}
 	return follow.New(w.cfg.Follow, follow.Deps{
 		Targets: targets, Log: log, Observer: observer, Compatible: model.Compatible,

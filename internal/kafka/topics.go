@@ -24,6 +24,7 @@ type Topics struct {
 	DeadLetters string `env:"TOPIC_DLQ" envDefault:"dlq.inference.requests" help:"Requests that got no prediction are copied here."`
 	Cancelled   string `env:"TOPIC_CANCELLATIONS" envDefault:"inference.cancellations" help:"Requests whose caller went away are named here; none: they are run all the same."`
 	Kept        string `env:"TOPIC_PREDICTIONS" envDefault:"inference.predictions" help:"Answers to the gateways' asynchronous requests are written here; none: there are no such requests."`
+	Shadow      string `env:"TOPIC_SHADOW" envDefault:"inference.shadow" help:"Results of MILLRACE_SHADOW are written here; none: they are compared, and shown in the metrics alone."`
 	Partitions  int32  `env:"TOPIC_PARTITIONS" envDefault:"12" help:"Partitions of a topic that has to be created."`
 	Replication int16  `env:"TOPIC_REPLICATION" envDefault:"-1" help:"Replicas of a topic that has to be created; -1: the broker's default."`
 }
@@ -34,7 +35,7 @@ const NoTopic = "none"
 // Names lists the topics.
 func (t Topics) Names() []string {
 	names := []string{t.Requests, t.Results, t.Replies, t.DeadLetters}
-	for _, name := range []string{t.Cancellations(), t.Predictions()} {
+	for _, name := range []string{t.Cancellations(), t.Predictions(), t.Shadows()} {
 		if name != "" {
 			names = append(names, name)
 		}
@@ -55,6 +56,9 @@ func unlessNone(name string) string {
 	return name
 }
 
+// Shadows is the topic of a shadow's results, "" when there is to be none.
+func (t Topics) Shadows() string { return unlessNone(t.Shadow) }
+
 // Validate reports every mistake, each with the variable that holds it.
 func (t Topics) Validate() error {
 	legal := regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
@@ -67,8 +71,9 @@ func (t Topics) Validate() error {
 		{"TOPIC_DLQ", t.DeadLetters},
 		{"TOPIC_CANCELLATIONS", t.Cancellations()},
 		{"TOPIC_PREDICTIONS", t.Predictions()},
+		{"TOPIC_SHADOW", t.Shadows()},
 	} {
-		if v.topic == "" && (v.name == "TOPIC_CANCELLATIONS" || v.name == "TOPIC_PREDICTIONS") {
+		if v.topic == "" && slices.Contains([]string{"TOPIC_CANCELLATIONS", "TOPIC_PREDICTIONS", "TOPIC_SHADOW"}, v.name) {
 			continue
 		}
 		if !legal.MatchString(v.topic) || v.topic == "." || v.topic == ".." {
