@@ -128,7 +128,6 @@ func TestEverySeriesMoves(t *testing.T) {
 	createAll(t, c, 2)
 	broker := c.ListenAddrs()[0]
 	folder := t.TempDir()
-	const oneFloat = `[{"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 1]}}]`
 	picky := onnxtest.Folder{Model: onnxtest.Picky(), Inputs: oneFloat}
 	picky.WriteTo(t, folder)
 	slow := onnxtest.Folder{Model: onnxtest.Slow(1000), Inputs: oneFloat}.Write(t)
@@ -202,6 +201,7 @@ func TestEverySeriesMoves(t *testing.T) {
 	seen.queue(t, c)
 	seen.remote(t, c)
 	seen.stall(t, c)
+	seen.beside(t, c)
 
 	for _, name := range declared() {
 		if file, ok := elsewhere()[name]; ok {
