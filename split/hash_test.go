@@ -58,7 +58,7 @@ func TestKeyOfARequest(t *testing.T) {
 }
 
 func TestParseWeight(t *testing.T) {
-	for text, want := range map[string]Weight{"10": 1000, "0": 0, "100": 10_000, "2.5": 250, "0.01%": 1, " 33.33 ": 3333, "100%": 10_000, "7.": 700} {
+	for text, want := range map[string]Weight{"10": 1000, "0": 0, "100": 10_000, "2.5": 250, "0.01%": 1, "33.33": 3333, "100%": 10_000, "7.": 700} {
 		got, err := ParseWeight(text)
 		require.NoError(t, err, text)
 		require.Equal(t, want, got, text)

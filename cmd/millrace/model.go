@@ -42,7 +42,7 @@ MLFLOW_TRACKING_USERNAME and _PASSWORD, or _TOKEN, where it asks for them.`,
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(p.registerCommand(), p.resolveCommand(), p.inspectCommand(), p.predictCommand())
+	cmd.AddCommand(p.registerCommand(), p.resolveCommand(), p.inspectCommand(), p.predictCommand(), p.assignCommand())
 	return cmd
 }
 

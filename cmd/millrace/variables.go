@@ -34,6 +34,7 @@ func configured() []struct {
 		{"gateway", &gatewayConfig{}},
 		{"up", &upConfig{}},
 		{"model", &predictConfig{}},
+		{"model", &assignConfig{}},
 		{"dlq", &dlqConfig{}},
 		{"load", &loadConfig{}},
 	}
