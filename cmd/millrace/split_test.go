@@ -153,6 +153,42 @@ func TestSplitFollowsAliases(t *testing.T) {
 	require.NotContains(t, p.err.String(), "level=ERROR")
 }
 
+// Each mode of delivery divides alike, and shadows what it has answered; a
+// version that breaks the model's signature takes nothing.
+func TestSplitInEveryDelivery(t *testing.T) {
+	reg := newFakeRegistry(t)
+	env := append(reg.env(t), "MLFLOW_TRACKING_URI="+reg.URL)
+	breaking := onnxtest.Folder{Model: onnxtest.Identity(onnxtest.Float, -1, 1), Inputs: oneFloat}.Write(t)
+	for _, folder := range []string{versioned(t, 1, ""), versioned(t, 2, ""), versioned(t, 3, ""), breaking} {
+		got := tool(t.Context(), env, "", "model", "register", folder, "--name", "sums")
+		require.Zero(t, got.code, got.err)
+	}
+	for _, mode := range []string{atLeastOnce, exactlyOnce, queue} {
+		t.Run(mode, func(t *testing.T) {
+			c := newKafka(t, freePort(t))
+			createAll(t, c, 2)
+			require.NoError(t, c.CreateTopic(shadows, 2, nil))
+			p := start(t, home(t, "MLFLOW_TRACKING_URI="+reg.URL, "MILLRACE_MODEL=models:/sums/1", "MILLRACE_DELIVERY="+mode,
+				"MILLRACE_SPLIT=models:/sums/2=40,models:/sums/4=10", "MILLRACE_SHADOW=models:/sums/3"), "worker", "--brokers", c.ListenAddrs()[0])
+			d := &divided{process: p, t: t, broker: c.ListenAddrs()[0], probes: p.probes(t)}
+			ready(t, d.probes)
+			d.share("models:/sums/2", "0.4")
+			p.find(t, `the shadow runs beside the answers`)
+			p.find(t, `reference=models:/sums/4 reason=".*its signature breaks that of the model itself`)
+			got := d.send(200)
+			for k, version := range got {
+				want := "1"
+				if split.Bucket("models:/sums/2", []byte(k)) < 4000 {
+					want = "2"
+				}
+				require.Equal(t, want, version, k)
+			}
+			require.Equal(t, got, d.shadows(got))
+			require.Zero(t, p.stop(t), p.err.String())
+		})
+	}
+}
+
 // shadows reads the results of the shadow for keys, and returns the versions
 // that they say have answered.
 func (d *divided) shadows(keys map[string]string) map[string]string {
