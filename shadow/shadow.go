@@ -83,10 +83,13 @@ func (r *Runner) Refresh() {
 	s, err := r.deps.Source.Acquire("")
 	if err != nil {
 		why := model.AsError(err).Message
-		if was := r.off.Swap(&why); was == nil || *was != why {
-			r.deps.Log.Warn("the shadow runs on nothing", "reason", why)
-		}
 		r.identity.Store(nil)
+		switch was := r.off.Swap(&why); {
+		case was == nil:
+			r.deps.Log.Warn("the shadow is switched off", "reason", why)
+		case *was != why:
+			r.deps.Log.Info("the shadow cannot run yet", "reason", why)
+		}
 		return
 	}
 	defer func() { _ = s.Release() }() // closed by who follows it

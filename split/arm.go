@@ -33,8 +33,11 @@ type arm struct {
 	verdict string     // of what it was switched off for
 }
 
-// notYet is why an arm is off before anything was looked at.
-const notYet = "its version is not loaded yet"
+// Why an arm is off before anything was looked at, and when it is of no use.
+const (
+	notYet   = "its version is not loaded yet"
+	promoted = "it names the version that the model itself has"
+)
 
 func newArm(cfg Config, deps Deps, a Arm, rest Weight) *arm {
 	return &arm{
@@ -120,6 +123,10 @@ func (a *arm) refresh() {
 	case was == why:
 	case why == "":
 		a.log.Info("a version takes its share of the requests", "version", version, "percent", a.Weight.String())
+	case why == promoted:
+		a.log.Info("a version is the model's own now", "version", version)
+	case was != "": // it was not on
+		a.log.Info("a version cannot take its share yet; the model itself does", "reason", why)
 	default:
 		a.log.Warn("a version is switched off; the model itself takes its share", "reason", why)
 	}
@@ -136,7 +143,7 @@ func (a *arm) look() (identity, version, why string) {
 	}
 	defer release(s)
 	if a.sameAs(s) {
-		return s.Identity, s.Version, "it names the version that the model itself has"
+		return s.Identity, s.Version, promoted
 	}
 	return s.Identity, s.Version, ""
 }

@@ -196,6 +196,7 @@ func TestAnArmThatIsOffLeavesItsShare(t *testing.T) {
 	require.Zero(t, share())
 	require.Contains(t, r.log.String(), "a version takes its share of the requests")
 	require.Contains(t, r.log.String(), "a version is switched off")
+	require.Contains(t, r.log.String(), "a version is the model's own now")
 }
 
 // An arm that is off keeps its keys for itself: those of the others stay.
