@@ -55,6 +55,7 @@ type config struct {
 	records int
 	repeats int
 	once    bool
+	split   bool
 	gogc    string
 	binary  string
 }
@@ -80,6 +81,7 @@ func parse(args []string) (config, error) {
 	flags.IntVar(&cfg.records, "records", 0, "records a measurement; 0 is as many as take each model about 2 s")
 	flags.IntVar(&cfg.repeats, "repeats", 5, "repetitions, each of pass-through, inference and worker in turn")
 	flags.BoolVar(&cfg.once, "exactly-once", true, "measure the worker exactly once too")
+	flags.BoolVar(&cfg.split, "split", false, "measure the worker with versions beside the model too")
 	flags.StringVar(&cfg.gogc, "gogc", "400", "GOGC of all measured processes; 400 is the worker's own setting")
 	flags.StringVar(&cfg.binary, "millrace", "", "`path` of the binary to measure; empty builds it")
 	if err := flags.Parse(args); err != nil {

@@ -43,6 +43,7 @@ func (r *result) write(w io.Writer) {
 		fmt.Fprintf(w, "| **of at least once** | **%.2f** | %.2f – %.2f | | |\n", shares.mid, shares.low, shares.high)
 		fmt.Fprintf(w, "| of it in processor time | %.2f | %.2f – %.2f | | |\n", cpu.mid, cpu.low, cpu.high)
 	}
+	r.writeDivided(w)
 	if ratios.mid < target {
 		fmt.Fprintf(w, "\nThe target of %.1f is not reached.\n", target)
 	}

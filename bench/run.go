@@ -91,6 +91,7 @@ type result struct {
 	once                  []measurement // the worker, exactly once
 	ratios, costs, limits []float64     // one a repetition
 	shares, cpuShares     []float64     // of exactly once, by the worker's rate and processor time
+	divided               []divided
 }
 
 func (b *bench) measure(ctx context.Context, name string) (*result, error) {
@@ -134,6 +135,11 @@ func (b *bench) measure(ctx context.Context, name string) (*result, error) {
 		r.add(pass, infer, work)
 		say("%s %d/%d: pass-through %.0f/s, inference %.0f/s, worker %.0f/s, which is %.2f of its limit",
 			name, i+1, b.repeats, pass.rate(), infer.rate(), work.rate(), r.ratios[i])
+		if b.split {
+			if err := b.divide(ctx, r, folder, in, work); err != nil {
+				return nil, err
+			}
+		}
 		if !b.once {
 			continue
 		}
@@ -186,7 +192,7 @@ func (b *bench) infer(ctx context.Context, r *result, folder string) (measuremen
 
 // worker runs the binary as a user does. What its answers are like is noted,
 // for the pass-through to write the same.
-func (b *bench) worker(ctx context.Context, r *result, folder, in, delivery string) (measurement, error) {
+func (b *bench) worker(ctx context.Context, r *result, folder, in, delivery string, more ...string) (measurement, error) {
 	out := b.next("results")
 	count := b.written(out)
 	if delivery == exactlyOnce {
@@ -197,7 +203,7 @@ func (b *bench) worker(ctx context.Context, r *result, folder, in, delivery stri
 		"MILLRACE_TOPIC_REQUESTS=" + in, "MILLRACE_TOPIC_RESULTS=" + out,
 		"MILLRACE_TOPIC_REPLIES=replies", "MILLRACE_TOPIC_DLQ=dead",
 		"MILLRACE_DELIVERY=" + delivery, "MILLRACE_MODEL=" + folder, "MILLRACE_ONNXRUNTIME_LIB=" + b.library,
-	}, b.env...)
+	}, append(more, b.env...)...)
 	return b.consume(ctx, "worker", []string{b.binary, "worker"}, env, out, r.records, count, func() error {
 		dead, err := b.topics.count(ctx, "dead")
 		if err == nil && dead > 0 {

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/millrace/millrace/internal/wire"
@@ -55,6 +56,7 @@ type Runner struct {
 	cfg   Config
 	deps  Deps
 	queue queue
+	full  prometheus.Counter // dropped: looked up once, for a busy worker drops most
 
 	Pool Pool // set before Run
 
@@ -71,8 +73,9 @@ type Runner struct {
 func New(cfg Config, deps Deps) *Runner {
 	r := &Runner{cfg: cfg, deps: deps}
 	r.queue = queue{records: cfg.MaxRecords, most: cfg.MaxBytes, gauge: deps.Metrics.Queued, filled: make(chan struct{}, 1)}
+	r.full = deps.Metrics.Dropped.WithLabelValues(metrics.DroppedFull)
 	r.off.Store(new("its version is not loaded yet"))
-	for _, reason := range []string{metrics.DroppedFull, metrics.DroppedStopped, metrics.DroppedPublish, metrics.DroppedUnloaded} {
+	for _, reason := range []string{metrics.DroppedStopped, metrics.DroppedPublish, metrics.DroppedUnloaded} {
 		deps.Metrics.Dropped.WithLabelValues(reason)
 	}
 	return r
@@ -108,7 +111,7 @@ func (r *Runner) Wants(rec *kgo.Record, by *model.Snapshot) bool {
 		return false
 	}
 	if r.queue.full() {
-		r.drop(metrics.DroppedFull, 1)
+		r.full.Inc()
 		return false
 	}
 	return true
@@ -120,7 +123,7 @@ func (r *Runner) Answered(a *wire.Answer, outputs []model.Tensor) {
 		return
 	}
 	if !r.queue.put(job{a, outputs}) {
-		r.drop(metrics.DroppedFull, 1)
+		r.full.Inc()
 	}
 }
 
