@@ -113,14 +113,20 @@ func New(cfg Config, deps Deps) *Pool {
 // then is given back. It returns when every executor has; answers handed to
 // the publisher are resolved by it.
 func (p *Pool) Run(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() { p.shut(context.Cause(ctx)) })
-	defer stop()
+	shut := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(shut)
+		p.shut(context.Cause(ctx))
+	})
 	var wg sync.WaitGroup
 	wg.Go(func() { p.expire(ctx) })
 	for range p.cfg.Executors {
 		wg.Go(func() { newExecutor(p).run(ctx) })
 	}
 	wg.Wait()
+	if !stop() {
+		<-shut // it may still give records back
+	}
 	return nil
 }
 
