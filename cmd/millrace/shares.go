@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/millrace/millrace/model/mlflow"
+	"github.com/millrace/millrace/model/remote"
 	"github.com/millrace/millrace/split"
 )
 
@@ -21,7 +22,7 @@ func (c sharesConfig) Validate() error {
 	var errs []error
 	for _, s := range c.Split {
 		if !s.given {
-			errs = append(errs, fmt.Errorf("MILLRACE_SPLIT: %s has no share: write %s=10 for 10 percent", s.text, s.text))
+			errs = append(errs, fmt.Errorf("MILLRACE_SPLIT: %s has no share: write %s=10 for 10 percent", s.reference(), s.reference()))
 		}
 	}
 	if err := split.Check(arms(c.Split)); err != nil {
@@ -34,7 +35,7 @@ func (c sharesConfig) Validate() error {
 func arms(refs []shareRef) []split.Arm {
 	var list []split.Arm
 	for _, s := range refs {
-		list = append(list, split.Arm{Reference: s.text, Weight: s.weight, Model: s.registered()})
+		list = append(list, split.Arm{Reference: s.reference(), Weight: s.weight, Model: s.registered()})
 	}
 	return list
 }
@@ -52,16 +53,18 @@ func (s *shareRef) UnmarshalText(text []byte) error {
 	reference := string(text)
 	if i := strings.LastIndexByte(reference, '='); i >= 0 {
 		weight, err := split.ParseWeight(reference[i+1:])
-		if err != nil {
+		switch {
+		case err == nil:
+			s.weight, s.given, reference = weight, true, strings.TrimSpace(reference[:i])
+		case !remote.IsRef(reference): // whose password may have the sign
 			return err
 		}
-		s.weight, s.given, reference = weight, true, strings.TrimSpace(reference[:i])
 	}
 	if err := s.modelRef.UnmarshalText([]byte(reference)); err != nil {
 		return err
 	}
 	if s.name != "" {
-		return fmt.Errorf("%q: a share has no name of its own", reference)
+		return fmt.Errorf("%q: a share has no name of its own", s.name)
 	}
 	return nil
 }
@@ -74,10 +77,18 @@ func (s shareRef) String() string {
 	return s.text + "=" + s.weight.String()
 }
 
-// registered is the registered model's name, "" when the reference has none.
+// reference is the text without credentials: what series and logs show, and what
+// names the experiment.
+func (s shareRef) reference() string { return maskURLs(s.text) }
+
+// registered is the name of a registered or a remote model, "" when the reference
+// has none.
 func (m modelRef) registered() string {
 	if m.text == bundledRef {
 		return ""
+	}
+	if ref, err := remote.ParseRef(m.text); err == nil {
+		return ref.Name()
 	}
 	ref, err := mlflow.ParseRef(m.text)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/millrace/millrace/model"
+	"github.com/millrace/millrace/split"
 )
 
 func TestShares(t *testing.T) {
@@ -33,6 +34,17 @@ func TestShares(t *testing.T) {
 	require.Equal(t, []string{"", "folder"}, modelRef{text: "./folder"}.names(true))
 	require.Equal(t, []string{""}, modelRef{text: bundledRef}.names(true))
 	require.Equal(t, "inference.shadow", cfg.needed().Shadow)
+
+	// A remote model's password is shown nowhere, and may hold the sign of a share.
+	var far shareRef
+	require.NoError(t, far.UnmarshalText([]byte("v2+http://me:a=secret@host:1/forecaster/2=7")))
+	require.Equal(t, "v2+http://***@host:1/forecaster/2", arms([]shareRef{far})[0].Reference)
+	require.Equal(t, split.Weight(700), far.weight)
+	index, _ = cfg.Pool.own(far)
+	require.Zero(t, index, "the first model has its name")
+	require.NoError(t, far.UnmarshalText([]byte("v2+http://me:a=secret@host:1/forecaster")))
+	require.False(t, far.given)
+	require.NotContains(t, sharesConfig{Split: []shareRef{far}}.Validate().Error(), "secret")
 
 	// With several models, a shadow looks at the answers of its own.
 	w := &runningWorker{cfg: cfg}

@@ -46,7 +46,7 @@ func (w *runningWorker) newBeside(all *parts, log *slog.Logger, reg *prometheus.
 			return err
 		}
 		_, names := w.cfg.Pool.own(ref)
-		deps.Arms = append(deps.Arms, split.Arm{Reference: ref.text, Weight: ref.weight, Model: names[0], Names: names, Source: c})
+		deps.Arms = append(deps.Arms, split.Arm{Reference: ref.reference(), Weight: ref.weight, Model: names[0], Names: names, Source: c})
 	}
 	counted := metrics.NewShadow(reg)
 	if ref := w.cfg.Shares.Shadow; ref.text != "" {
@@ -55,7 +55,7 @@ func (w *runningWorker) newBeside(all *parts, log *slog.Logger, reg *prometheus.
 			return err
 		}
 		deps.Extra = append(deps.Extra, c)
-		w.newShadow(c, log.With("shadow", ref.text), counted, client, idle)
+		w.newShadow(c, log.With("shadow", ref.reference()), counted, client, idle)
 	}
 	var err error
 	if w.beside.split, err = split.New(w.cfg.Split, deps); err != nil {
@@ -67,9 +67,9 @@ func (w *runningWorker) newBeside(all *parts, log *slog.Logger, reg *prometheus.
 // newShadow makes the runner, and the pool of one executor that it runs on.
 func (w *runningWorker) newShadow(c *candidate, log *slog.Logger, m *metrics.Shadow, client []kgo.Opt, idle func(context.Context) error) {
 	r := shadow.New(w.cfg.Shadow, shadow.Deps{
-		Log: log, Metrics: m, Reference: c.ref.text, Source: c, Batch: w.cfg.Worker.MaxBatch, Topic: w.cfg.Topics.Shadows(),
+		Log: log, Metrics: m, Reference: c.ref.reference(), Source: c, Batch: w.cfg.Worker.MaxBatch, Topic: w.cfg.Topics.Shadows(),
 		Opts: slices.Concat(client, w.cfg.Producer.ClientOpts()), Idle: idle,
-		In:  func(r *kgo.Record) bool { return c.ref.weight.In(c.ref.text, r) },
+		In:  func(r *kgo.Record) bool { return c.ref.weight.In(c.ref.reference(), r) },
 		For: w.answersFor(c.ref),
 	})
 	cfg := w.cfg.Worker
