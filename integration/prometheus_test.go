@@ -70,3 +70,24 @@ func TestReport(t *testing.T) {
 	require.Error(t, err)
 	require.GreaterOrEqual(t, strings.Count(out, "no data"), 7, out)
 }
+
+// TestRules has promtool check the rules and fire each alert.
+func TestRules(t *testing.T) {
+	promtool := filepath.Join(fetched(t, "fetch-prometheus.sh"), "promtool")
+	dir := t.TempDir() // promtool looks for rules beside their tests
+	files, err := filepath.Glob(filepath.Join(root(t), "charts", "millrace", "rules", "*.yaml"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range append(files, filepath.Join(root(t), "integration", "testdata", "rules", "alerts.yml")) {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, filepath.Base(file)), text, 0o600))
+	}
+	cmd := exec.CommandContext(t.Context(), promtool, append([]string{"check", "rules"}, files...)...)
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, string(out))
+	cmd = exec.CommandContext(t.Context(), promtool, "test", "rules", "alerts.yml")
+	cmd.Dir = dir
+	out, err = cmd.CombinedOutput()
+	require.NoError(t, err, string(out))
+}
