@@ -94,9 +94,10 @@ fuzz: tools onnxruntime ## Run each fuzz target for FUZZTIME (10s)
 	@scripts/fuzz.sh $(FUZZTIME)
 
 .PHONY: docs
-docs: tools ## Write the tables of README.md and docs/ from the code
+docs: tools ## Write what is made from the code: the tables of README.md and docs/, the dashboards
 	go test ./cmd/millrace -run README -update
 	go test ./metrics -update
+	go run ./charts/dashboards charts/millrace/dashboards
 
 .PHONY: clean
 clean: ## Remove what was built and fetched

@@ -30,7 +30,7 @@ const (
 
 // NewGateway registers the series of a gateway.
 func NewGateway(reg prometheus.Registerer) *Gateway {
-	return &Gateway{
+	g := &Gateway{
 		Requests: counters(reg, "millrace_gateway_requests_total",
 			"HTTP requests for a prediction, by HTTP status; 499 is a client that went away.", "code"),
 		Latency: register(reg, prometheus.NewHistogram(histogram("millrace_gateway_latency_seconds",
@@ -55,6 +55,10 @@ func NewGateway(reg prometheus.Registerer) *Gateway {
 		CertificateExpiry: gauge(reg, "millrace_gateway_certificate_expiry_timestamp_seconds",
 			"When the certificate that is served expires, in Unix seconds; 0 without TLS."),
 	}
+	for _, reason := range []string{RefusedWaiting, RefusedRate, RefusedBreaker, RefusedMemory, RefusedIdentity} {
+		g.Refused.WithLabelValues(reason) // there at 0, so that the first one is an increase
+	}
+	return g
 }
 
 // Predictions is what a gateway keeps of asynchronous requests.

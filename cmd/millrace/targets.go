@@ -76,8 +76,9 @@ func modelObserver(m *metrics.Models) follow.Observer {
 			m.LoadSeconds.Observe(took.Seconds())
 		},
 		Swapped: func(now, before *model.Snapshot) {
+			swaps := m.Swaps.WithLabelValues(now.Name) // there at 0 from the first version on
 			if before != nil {
-				m.Swaps.WithLabelValues(now.Name).Inc()
+				swaps.Inc()
 				m.Serving.DeleteLabelValues(before.Name, before.Version, before.Flavor)
 			}
 			m.Serving.WithLabelValues(now.Name, now.Version, now.Flavor).Set(1)
