@@ -42,7 +42,13 @@ func NewCodec(sig *Signature, info Info, limits Limits) (*Codec, error) {
 				c.byName[in.name] = in
 			}
 		}
-		if err := sig.contradicts(info.Inputs); err != nil {
+		err := error(nil)
+		if info.Matrix != nil {
+			err = sig.contradictsMatrix(&info)
+		} else {
+			err = sig.contradicts(info.Inputs)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("the signature contradicts the model: %w", err)
 		}
 	}

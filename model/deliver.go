@@ -19,6 +19,8 @@ func (c *Codec) deliver(req *Request, p *payload) *Error {
 		return err
 	}
 	switch {
+	case c.info.Matrix != nil:
+		return c.deliverMatrix(req, p)
 	case p.frame != nil:
 		req.records = true
 		return c.deliverFrame(req, p.frame)

@@ -32,6 +32,9 @@ func (c *Codec) Encode(dst []byte, req *Request, outputs []Tensor, name, version
 		return c.encodeRaw(dst, req, outputs, name, version)
 	case req.dialect == v2Dialect:
 		return c.encodeV2(dst, req, outputs, name, version), nil
+	case c.info.Array:
+		dst = appendNested(append(dst, `{"predictions": `...), &outputs[0])
+		return append(dst, '}'), nil
 	case req.records:
 		return c.encodeRecords(dst, outputs)
 	}

@@ -2,6 +2,7 @@ package model
 
 import (
 	"bytes"
+	"math"
 	"slices"
 )
 
@@ -28,10 +29,13 @@ func newColumns(c *Codec, tensors []form) *columns {
 	inputs := c.info.Inputs
 	p := &columns{infer: c.columns == nil, single: len(inputs) == 1, at: map[string]int{}}
 	if p.infer {
-		if slices.Contains(tensors, noForm) {
+		if slices.Contains(tensors, noForm) && c.info.Matrix == nil {
 			return nil
 		}
 		return p
+	}
+	if c.info.Matrix != nil && !c.info.Matrix.takesAll(c.columns) {
+		return nil
 	}
 	if c.columns.inputs[0].tensor || !c.columns.inputs[0].named {
 		return nil
@@ -52,7 +56,7 @@ func newColumns(c *Codec, tensors []form) *columns {
 		}
 		p.cells, p.at[in.name] = append(p.cells, to), i
 	}
-	if p.single && formOf(common, inputs[0].DType) == noForm {
+	if p.single && formOf(common, inputs[0].DType) == noForm && c.info.Matrix == nil {
 		return nil
 	}
 	return p
@@ -76,10 +80,18 @@ func (f *fastBody) cell(to *cell, row, width int) bool {
 	if to.input >= 0 {
 		model = f.codec.info.Inputs[to.input].DType
 	}
+	const exact = 1 << 53 // below which whole numbers are floats without rounding
+	matrix := f.codec.info.Matrix != nil
+	if to.dtype != Invalid && classOf(to.dtype) == floatClass && f.at('n') {
+		return f.skipWord("null") && (to.input < 0 || f.storeFloat(to.input, model, row*width+to.at, math.NaN()))
+	}
 	if classOf(to.dtype) == signedClass || to.dtype == Invalid && model == Int64 {
 		x, ok := f.whole()
 		if v := intValue(x); !ok || to.dtype != Invalid && !holds(to.dtype, &v) {
 			return false
+		}
+		if matrix && (x > exact || x < -exact) {
+			return false // it is rounded once, to the model's type
 		}
 		switch {
 		case to.input < 0:
@@ -94,8 +106,10 @@ func (f *fastBody) cell(to *cell, row, width int) bool {
 	if !ok {
 		return false
 	}
+	if matrix && to.dtype == Invalid && whole && (x > exact || x < -exact) {
+		return false // integers, which are rounded as above, or none that 64 bits hold
+	}
 	if to.dtype == Float32 {
-		const exact = 1 << 53
 		if whole && (x > exact || x < -exact) {
 			return false // an int64 that is rounded to float32 at once, unless its neighbours have fractions
 		}
@@ -136,7 +150,7 @@ func (f *fastBody) end(p *columns, rows, width int) bool {
 	for i := range f.req.Inputs {
 		spec := &f.codec.info.Inputs[i]
 		float := classOf(spec.DType) == floatClass
-		if rows == 0 || p.infer && float && !f.req.flags[i] {
+		if m := f.codec.info.Matrix; rows == 0 || p.infer && (m != nil && !m.takes(f.req.keys) || m == nil && float && !f.req.flags[i]) {
 			return false // or whole numbers alone, which make int64
 		}
 		n := rows

@@ -21,6 +21,7 @@ func newPlan(c *Codec) plan {
 	for i := range c.info.Inputs {
 		spec := &c.info.Inputs[i]
 		switch in := c.tensor(spec.Name); {
+		case c.info.Matrix != nil && c.info.Matrix.Named:
 		case c.columns == nil:
 			p.tensors[i] = formOf(Invalid, spec.DType)
 		case in != nil:

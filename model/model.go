@@ -32,6 +32,15 @@ type Info struct {
 	// Raw says that the model reads and writes bodies by itself: the rest is as
 	// in [RawInfo].
 	Raw bool
+
+	// Array says that the answer is the one output's array, as MLflow writes
+	// what a flavor returns as a bare array; else outputs are named.
+	Array bool
+
+	// Matrix says that the one input is a matrix that the model's library makes
+	// of a data frame or an array by rules of its own; nil when inputs have to
+	// be of the model's types.
+	Matrix *Matrix
 }
 
 // Model runs inference. It is safe for concurrent use.

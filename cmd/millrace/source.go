@@ -151,8 +151,8 @@ func (s *modelSource) open(ctx context.Context, r mlflow.Resolved, maxBatch int)
 	}
 	snap, err := load.Open(ctx, load.Options{
 		Folder: dir, Name: r.Name, Version: r.Version, Identity: r.Identity, Source: r.Source,
-		Limits: s.limits(),
-		Lanes:  s.cfg.Runtime.Lanes, Library: s.cfg.Runtime.Library, MaxBatch: maxBatch,
+		Limits: s.limits(), Flavor: s.cfg.Runtime.Flavor, Log: s.log,
+		Lanes: s.cfg.Runtime.Lanes, Library: s.cfg.Runtime.Library, MaxBatch: maxBatch,
 	})
 	if err != nil {
 		release()

@@ -7,10 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
+	"log/slog"
 	"os"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/millrace/millrace/model"
@@ -27,18 +25,13 @@ type Options struct {
 	Identity string
 	Source   string
 
+	Flavor string       // one of mlflow.Preferred; "" or Auto for the first that can be served
+	Log    *slog.Logger // which flavors are passed over and why; nil for nowhere
+
 	Limits   model.Limits
 	Lanes    int    // calls that run at a time, GOMAXPROCS when it is 0
 	Library  string // ONNX Runtime's shared library, looked for when it is empty
 	MaxBatch int    // rows of the largest batch to warm up for, 1 when it is 0
-}
-
-// opener opens the model of a folder whose flavor it knows.
-type opener func(ctx context.Context, f *mlflow.Folder, o *Options) (model.Model, error)
-
-// runtimes are the flavors that can be served.
-func runtimes() map[string]opener {
-	return map[string]opener{"onnx": openONNX}
 }
 
 // Open loads a folder. It fails, with the reason, on one that is incomplete,
@@ -57,15 +50,11 @@ func Open(ctx context.Context, o Options) (*model.Snapshot, error) {
 }
 
 func open(ctx context.Context, f *mlflow.Folder, o *Options) (_ *model.Snapshot, err error) {
-	openModel, err := runtimeOf(f)
-	if err != nil {
-		return nil, err
-	}
 	signature, err := f.Signature()
 	if err != nil {
 		return nil, err
 	}
-	m, err := openModel(ctx, f, o)
+	m, f, err := openFlavor(ctx, f, o)
 	if err != nil {
 		return nil, err
 	}
@@ -92,15 +81,6 @@ func open(ctx context.Context, f *mlflow.Folder, o *Options) (_ *model.Snapshot,
 		Flavor: f.Flavor, Loaded: time.Now(),
 		Signature: signature, Codec: codec, Model: ready,
 	}), nil
-}
-
-func runtimeOf(f *mlflow.Folder) (opener, error) {
-	known := runtimes()
-	if open, ok := known[f.Flavor]; ok {
-		return open, nil
-	}
-	return nil, fmt.Errorf("none of the model's flavors (%s) is supported: %s",
-		strings.Join(f.Flavors, ", "), strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 }
 
 // exampleOf returns the inputs that the folder's example stands for, nil when

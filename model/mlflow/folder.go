@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -23,8 +24,9 @@ const maxMLmodel = 16 << 20
 type Folder struct {
 	Root    string   // as it was given
 	Flavors []string // sorted
-	Flavor  string   // the one to serve: "onnx", else "python_function", else the first
+	Flavor  string   // the one that this is about: the first of Preferred that the model has, else its first
 	Data    string   // path of that flavor's model file or folder, "" when it names none
+	Class   string   // that flavor's model_class, "" when it names none
 
 	Providers      []string       // of the flavor onnx, in the order of preference
 	SessionOptions map[string]any // of the flavor onnx
@@ -40,7 +42,13 @@ type Folder struct {
 	ModelID       string
 	RunID         string
 	MLflowVersion string
+
+	flavors map[string]flavor
 }
+
+// Preferred returns the flavors that models are served by, in the order in which
+// they are tried.
+func Preferred() []string { return []string{"onnx", "lightgbm", "xgboost", "python_function"} }
 
 // mlmodel is the part of the file that serving needs; all else is ignored.
 type mlmodel struct {
@@ -62,6 +70,7 @@ type mlmodel struct {
 
 type flavor struct {
 	Data           string         `yaml:"data"`
+	Class          string         `yaml:"model_class"`
 	Loader         string         `yaml:"loader_module"`
 	Providers      []any          `yaml:"providers"` // a name, or [name, options]
 	SessionOptions map[string]any `yaml:"onnx_session_options"`
@@ -91,14 +100,10 @@ func readFolder(dir string) (*Folder, error) {
 		Inputs: m.Signature.Inputs, Outputs: m.Signature.Outputs, Params: m.Signature.Params,
 		ModelUUID: m.ModelUUID, ModelID: m.ModelID, RunID: m.RunID, MLflowVersion: m.MLflowVersion,
 	}
-	f.Flavor = pickFlavor(f.Flavors)
+	f.flavors = m.Flavors
 	f.Providers = providers(m.Flavors["onnx"].Providers)
-	if data := m.Flavors[f.Flavor].Data; data != "" {
-		if f.Data, err = inside(dir, data); err != nil {
-			return nil, fmt.Errorf("flavor %s: data: %w", f.Flavor, err)
-		}
-	} else if f.Flavor == "onnx" {
-		return nil, errors.New("flavor onnx names no data")
+	if f, err = f.As(pickFlavor(f.Flavors)); err != nil {
+		return nil, err
 	}
 	if f.Example, err = optional(dir, m.Example.Path); err != nil {
 		return nil, fmt.Errorf("input example: %w", err)
@@ -133,6 +138,26 @@ func readMLmodel(dir string) (*mlmodel, error) {
 	return &m, nil
 }
 
+// As returns the folder as one of another of its flavors.
+func (f *Folder) As(name string) (*Folder, error) {
+	flavor, ok := f.flavors[name]
+	if !ok {
+		return nil, fmt.Errorf("the model has no flavor %s, but %s", name, strings.Join(f.Flavors, ", "))
+	}
+	as := *f
+	as.Flavor, as.Class, as.Data = name, flavor.Class, ""
+	switch {
+	case flavor.Data != "":
+		var err error
+		if as.Data, err = inside(f.Root, flavor.Data); err != nil {
+			return nil, fmt.Errorf("flavor %s: data: %w", name, err)
+		}
+	case name != "python_function" && slices.Contains(Preferred(), name):
+		return nil, fmt.Errorf("flavor %s names no data", name)
+	}
+	return &as, nil
+}
+
 // Signature parses the logged signature; nil when none was logged.
 func (f *Folder) Signature() (*model.Signature, error) {
 	if f.Inputs == "" && f.Outputs == "" && f.Params == "" {
@@ -146,7 +171,7 @@ func (f *Folder) Signature() (*model.Signature, error) {
 }
 
 func pickFlavor(flavors []string) string {
-	for _, want := range []string{"onnx", "python_function"} {
+	for _, want := range Preferred() {
 		if slices.Contains(flavors, want) {
 			return want
 		}

@@ -41,6 +41,7 @@ func ParseLightGBM(data []byte) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	out.takes = model.Matrix{Filled: true, Texts: true, Single: true}
 	m := f.model(model.Float64, out)
 	m.about = About{Library: "LightGBM", Version: head.version, Booster: p.booster(), Objective: head.objective, Trees: len(all), Features: head.names}
 	return m, nil

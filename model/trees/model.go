@@ -109,6 +109,8 @@ type answer[F number] struct {
 	labels func(all []F, out *model.Tensor)
 	dtype  model.DType
 	finite bool // the library refuses infinite features
+
+	takes model.Matrix // how requests become the matrix of features
 }
 
 // model ties a forest to its answer.
@@ -119,6 +121,7 @@ func (f *forest[K, F]) model(in model.DType, a answer[F]) *Model {
 		shape = append(shape, int64(a.width))
 	}
 	m := &Model{info: model.Info{
+		Array: true, Matrix: &a.takes,
 		Inputs:  []model.Spec{{Name: inputName, DType: in, Shape: []int64{-1, int64(f.features)}}},
 		Outputs: []model.Spec{{Name: outputName, DType: a.dtype, Shape: shape}},
 	}}

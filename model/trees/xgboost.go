@@ -244,6 +244,10 @@ func (x *xgbModel) model(class xgbClass) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(x.features) > 0 && len(x.features) != features {
+		return nil, fmt.Errorf("%d names of %d features", len(x.features), features)
+	}
+	a.takes = class.takes(x.features)
 	m := f.model(model.Float32, a)
 	m.about = About{Library: "XGBoost", Booster: x.booster, Objective: x.objective, Trees: len(all), Features: x.features}
 	var version []string

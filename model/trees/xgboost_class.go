@@ -52,6 +52,27 @@ func (c xgbClass) answer(x *xgbModel, obj xgbObjective, groups, classes int) (an
 	return a, nil
 }
 
+// takes is how requests become the class's matrix. A booster's goes through a
+// DMatrix, an estimator's does not.
+func (c xgbClass) takes(names []string) model.Matrix {
+	m := model.Matrix{Columns: names, Unique: true}
+	if len(names) == 0 {
+		m.Columns = nil
+	}
+	switch {
+	case c.estimator:
+		m.Vector = true
+	case m.Columns != nil:
+		m.Named, m.Plain = true, true
+	default:
+		m.Pad, m.Plain = true, true
+	}
+	if c.ranker {
+		m.Drop = "qid"
+	}
+	return m
+}
+
 // label makes labels of what the booster answers, as XGBClassifier.predict
 // does: of one column or none the class, by 0.5 or by the largest; of two or
 // more columns that are no classes an indicator each.
