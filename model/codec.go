@@ -42,13 +42,11 @@ func NewCodec(sig *Signature, info Info, limits Limits) (*Codec, error) {
 				c.byName[in.name] = in
 			}
 		}
-		err := error(nil)
+		contradicts := func() error { return sig.contradicts(info.Inputs) }
 		if info.Matrix != nil {
-			err = sig.contradictsMatrix(&info)
-		} else {
-			err = sig.contradicts(info.Inputs)
+			contradicts = func() error { return sig.contradictsMatrix(&info) }
 		}
-		if err != nil {
+		if err := contradicts(); err != nil {
 			return nil, fmt.Errorf("the signature contradicts the model: %w", err)
 		}
 	}

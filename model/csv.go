@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -35,6 +36,8 @@ func (c *Codec) decodeCSV(req *Request, body []byte) *Error {
 			in = &s.inputs[j+t.labels]
 		}
 		switch {
+		case in == nil && col.tooWide():
+			col.dtype = objectType
 		case in == nil:
 			col.inferText()
 		case in.typ.colType == colString || in.typ.colType == colBinary:
@@ -212,6 +215,19 @@ func (c *column) inferText() {
 		}
 	}
 	c.dtype = inferColumn(c.cells)
+}
+
+// tooWide says whether the column has a whole number of more than 64 bits, with
+// which pandas makes no numbers of any.
+func (c *column) tooWide() bool {
+	return slices.ContainsFunc(c.cells, func(v value) bool {
+		digits := strings.TrimLeft(strings.Trim(v.text, " "), "+-")
+		if v.kind != text || digits == "" || strings.Trim(digits, "0123456789") != "" {
+			return false
+		}
+		_, ok := readInt(v.text)
+		return !ok
+	})
 }
 
 func readInt(s string) (value, bool) {

@@ -21,6 +21,9 @@ func (c *Codec) exampleMLflow() []byte {
 	if s := c.columns; s != nil && !s.inputs[0].tensor {
 		return s.exampleRow()
 	}
+	if m := c.info.Matrix; m != nil && c.columns == nil {
+		return m.example(int(c.info.Inputs[0].Shape[1]))
+	}
 	var dst []byte
 	if s := c.columns; s != nil && !s.inputs[0].named {
 		dst = append(dst, `{"inputs": `...)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 )
@@ -19,7 +18,6 @@ type Matrix struct {
 	Plain   bool     // ... without any of [ ] <
 	Filled  bool     // a data frame has rows
 	Drop    string   // a data frame's column that is left out, "" for none
-	Pad     bool     // rows may have fewer columns: the others are missing values
 	Vector  bool     // an array of one dimension is a column
 	Texts   bool     // an array of text is parsed
 	Single  bool     // an array that is not of floats is rounded to float32
@@ -56,7 +54,7 @@ func (s *Signature) contradictsMatrix(info *Info) error {
 			return errors.New("its tensors have names, the model takes one matrix without")
 		case m.Named:
 			return errors.New("it has a tensor, the model takes columns by name")
-		case !meets(in.shape, info.Inputs[0].Shape) && (!m.Vector || len(in.shape) != 1 || width != 1) && (!m.Pad || len(in.shape) != 2 || in.shape[1] > width):
+		case !meets(in.shape, info.Inputs[0].Shape) && (!m.Vector || len(in.shape) != 1 || width != 1):
 			return fmt.Errorf("its tensor has shape %s, the model takes %d columns", shapeText(in.shape), width)
 		}
 		return nil
@@ -83,7 +81,7 @@ func (s *Signature) contradictsMatrix(info *Info) error {
 			return fmt.Errorf("column %s is none that the model takes at that place: %s", in.label(i), listed(m.Columns))
 		}
 	}
-	if next < len(m.Columns) || least > width || most < width && !m.Pad {
+	if next < len(m.Columns) || least > width || most < width {
 		return fmt.Errorf("it has %d columns, the model takes %d", most, width)
 	}
 	return nil
@@ -123,11 +121,11 @@ func (c *Codec) matrixOfFrame(req *Request, f *frame) *Error {
 	if m.Filled && f.rows == 0 {
 		return Errorf(InvalidInput, "there are no rows")
 	}
-	t, err := c.matrix(req, f.rows, len(columns), "the columns")
+	width := len(columns)
+	t, err := c.matrix(req, f.rows, width, "the columns")
 	if err != nil {
 		return err
 	}
-	width := int(t.Shape[1])
 	for j := range columns {
 		for i := range columns[j].cells {
 			t.setNumber(i*width+j, &columns[j].cells[i])
@@ -162,7 +160,8 @@ func (m *Matrix) check(columns []column) *Error {
 
 func (c *Codec) matrixOfArray(req *Request, a *array) *Error {
 	const path = "inputs"
-	m, width := c.info.Matrix, 0
+	m := c.info.Matrix
+	var width int
 	switch {
 	case m.Named:
 		return Invalidf(path, "an array, where the model takes columns by name: %s", listed(m.Columns))
@@ -190,22 +189,20 @@ func (c *Codec) matrixOfArray(req *Request, a *array) *Error {
 		return err
 	}
 	for i := range cells {
-		at := i/width*int(t.Shape[1]) + i%width
-		t.setNumber(at, &cells[i])
+		t.setNumber(i, &cells[i])
 		if m.Single && classOf(a.dtype) != floatClass && t.DType == Float64 {
 			v := View[float64](t)
-			v[at] = float64(float32(v[at]))
+			v[i] = float64(float32(v[i]))
 		}
 	}
 	return nil
 }
 
-// matrix makes the input of so many rows, filled with missing values where they
-// are narrower than the model's.
+// matrix makes the input of so many rows.
 func (c *Codec) matrix(req *Request, rows, columns int, path string) (*Tensor, *Error) {
 	spec := &c.info.Inputs[0]
 	width := int(spec.Shape[1])
-	if columns != width && (!c.info.Matrix.Pad || columns > width) || columns == 0 {
+	if columns != width {
 		return nil, Invalidf(path, "%d columns, where the model takes %d", columns, width)
 	}
 	if err := c.room(int64(rows)*int64(width), path); err != nil {
@@ -213,11 +210,6 @@ func (c *Codec) matrix(req *Request, rows, columns int, path string) (*Tensor, *
 	}
 	t := req.tensor(0, spec, rows*width)
 	t.Shape = append(t.Shape, int64(rows), int64(width))
-	if columns < width {
-		for i := range rows * width {
-			t.setNumber(i, &value{kind: number, bits: math.Float64bits(math.NaN())})
-		}
-	}
 	return t, nil
 }
 
@@ -236,4 +228,22 @@ func (t *Tensor) setNumber(i int, v *value) {
 	}
 	f, _ := v.toFloat() // a number
 	View[float64](t)[i] = f
+}
+
+// example is a data frame of one row.
+func (m *Matrix) example(width int) []byte {
+	dst := []byte(`{"dataframe_split": {`)
+	if m.Columns != nil {
+		dst = append(dst, `"columns": [`...)
+		for i, name := range m.Columns {
+			if i > 0 {
+				dst = append(dst, ", "...)
+			}
+			dst = appendString(dst, name)
+		}
+		dst = append(dst, "], "...)
+	}
+	dst = append(dst, `"data": [`...)
+	dst = appendExample(dst, Float64, []int64{int64(width)}, ", ")
+	return append(dst, "]}}"...)
 }

@@ -162,7 +162,7 @@ func (j *jsonText) ints() (out []int32, err error) {
 				return fmt.Errorf("byte %d: %q is no whole number of 32 bits", j.pos, clip(string(w)))
 			}
 		}
-		out = append(out, int32(n)) //nolint:gosec // parsed as 32 bits
+		out = append(out, int32(n))
 		return nil
 	})
 	return out, err

@@ -56,16 +56,16 @@ func lgbConvert(name string, args []string) (func(sums []float64), error) {
 	case "", "custom", "none", "huber", "fair", "quantile", "mape", "lambdarank", "rank_xendcg":
 		return nil, nil //nolint:nilnil // likewise
 	case "poisson", "gamma", "tweedie":
-		return each(math.Exp), nil
+		return each(exp), nil
 	case "binary", "multiclassova":
 		scale, err := sigmoidOf(args)
-		return each(func(x float64) float64 { return 1 / (1 + math.Exp(-scale*x)) }), err
+		return each(func(x float64) float64 { return 1 / (1 + exp(-scale*x)) }), err
 	case "multiclass":
 		return softmax64, nil
 	case "cross_entropy":
-		return each(func(x float64) float64 { return 1 / (1 + math.Exp(-x)) }), nil
+		return each(func(x float64) float64 { return 1 / (1 + exp(-x)) }), nil
 	case "cross_entropy_lambda":
-		return each(func(x float64) float64 { return math.Log1p(math.Exp(x)) }), nil
+		return each(func(x float64) float64 { return math.Log1p(exp(x)) }), nil
 	default:
 		return nil, unsupported("LightGBM's objective %q", clip(name))
 	}
@@ -98,7 +98,7 @@ func sigmoidOf(args []string) (float64, error) {
 func softmax64(x []float64) {
 	most, sum := slices.Max(x), 0.0
 	for i := range x {
-		x[i] = math.Exp(x[i] - most)
+		x[i] = exp(x[i] - most)
 		sum += x[i]
 	}
 	for i := range x {

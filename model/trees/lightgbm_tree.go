@@ -190,7 +190,7 @@ func fields(line string, item func(word string) error) error {
 func ints(line string) (out []int32, err error) {
 	err = fields(line, func(w string) error {
 		n, err := strconv.ParseInt(w, 10, 32)
-		out = append(out, int32(n)) //nolint:gosec // parsed as 32 bits
+		out = append(out, int32(n))
 		return err
 	})
 	return out, err
@@ -199,7 +199,7 @@ func ints(line string) (out []int32, err error) {
 func words(line string) (out []uint32, err error) {
 	err = fields(line, func(w string) error {
 		n, err := strconv.ParseUint(w, 10, 32)
-		out = append(out, uint32(n)) //nolint:gosec // parsed as 32 bits
+		out = append(out, uint32(n))
 		return err
 	})
 	return out, err

@@ -25,7 +25,7 @@ func (f *forest[K, F]) blockGroups() int {
 // begin with: dst gets groups numbers a row, in the order of the trees, as the
 // libraries add them. ctx is looked at every few hundred rows.
 func (f *forest[K, F]) margins(ctx context.Context, pool *sync.Pool, x, dst []F) error {
-	s := pool.Get().(*scratch[K, F]) //nolint:errcheck,forcetypeassert // nothing else is put there
+	s := pool.Get().(*scratch[K, F]) //nolint:forcetypeassert // nothing else is put there
 	defer pool.Put(s)
 	block := f.blockGroups() * width
 	rows := len(dst) / f.groups
@@ -61,6 +61,9 @@ func (f *forest[K, F]) block(s *scratch[K, F], x []F, rows int) {
 				sum[lane] = f.base[k]
 			}
 		}
+	}
+	if len(f.walks) == 0 {
+		return
 	}
 	// A group of a few rows costs as much as a full one, so its rows go one by
 	// one, each through several trees at a time.
@@ -112,7 +115,7 @@ const sure, stride = 7, 3
 
 // walk takes the rows of a group through a tree, side by side.
 func (f *forest[K, F]) walk(w *walk, keys *[width]K, sum *[width]F) {
-	nodes := unsafe.SliceData(f.nodes)
+	nodes := &f.nodes[0]
 	a, b, c, d := w.root, w.root, w.root, w.root
 	p, q, r, s := a, a, a, a
 	left := w.depth
@@ -139,7 +142,7 @@ func (f *forest[K, F]) walk(w *walk, keys *[width]K, sum *[width]F) {
 		}
 		steps = min(left, stride)
 	}
-	values := unsafe.SliceData(f.values)
+	values := &f.values[0]
 	sum[0] += *at(values, a)
 	sum[1] += *at(values, b)
 	sum[2] += *at(values, c)
@@ -152,7 +155,7 @@ func (f *forest[K, F]) walk(w *walk, keys *[width]K, sum *[width]F) {
 
 // home says whether all four nodes are leaves.
 func (f *forest[K, F]) home(a, b, c, d int32) bool {
-	nodes := unsafe.SliceData(f.nodes)
+	nodes := &f.nodes[0]
 	return (at(nodes, a).left^a)|(at(nodes, b).left^b)|(at(nodes, c).left^c)|(at(nodes, d).left^d) == 0
 }
 
@@ -175,18 +178,18 @@ func (f *forest[K, F]) walkSets(w *walk, keys *[width]K, sum *[width]F) {
 
 // step goes on from a node that may split by category.
 func (f *forest[K, F]) step(i int32, keys *[width]K, lane int) int32 {
-	n := at(unsafe.SliceData(f.nodes), i)
+	n := at(&f.nodes[0], i)
 	x := at(keys, n.col)[lane]
-	l := at(unsafe.SliceData(f.lookups), *at(unsafe.SliceData(f.sets), i))
-	bit := min(uint32(x), l.limit)                                //nolint:gosec // of a split by category; of others the limit is 0
-	word := *at(unsafe.SliceData(f.bits), int32(l.offset+bit/32)) //nolint:gosec // bounded by maxSets
+	l := at(&f.lookups[0], *at(&f.sets[0], i))
+	bit := min(uint32(x), l.limit)                  // of a split by category; of others the limit is 0
+	word := *at(&f.bits[0], int32(l.offset+bit/32)) //nolint:gosec // bounded by maxSets
 	return n.left + above(x, n.key) + int32(word>>(bit%32)&1)
 }
 
 // single takes one row, in its lane, through all trees, several at a time. The
 // order in which they add up is that of walk.
 func (f *forest[K, F]) single(keys [][width]K, sums [][width]F, lane int) {
-	nodes, base := unsafe.SliceData(f.nodes), unsafe.SliceData(keys)
+	nodes, base := &f.nodes[0], &keys[0]
 	var here [width]int32
 	for i := 0; i < len(f.walks); i += width {
 		some := f.walks[i:min(i+width, len(f.walks))]

@@ -59,13 +59,10 @@ func (c xgbClass) takes(names []string) model.Matrix {
 	if len(names) == 0 {
 		m.Columns = nil
 	}
-	switch {
-	case c.estimator:
+	if c.estimator {
 		m.Vector = true
-	case m.Columns != nil:
-		m.Named, m.Plain = true, true
-	default:
-		m.Pad, m.Plain = true, true
+	} else {
+		m.Named, m.Plain = m.Columns != nil, true
 	}
 	if c.ranker {
 		m.Drop = "qid"

@@ -18,10 +18,10 @@ func logit(p float32) float32 { return -float32(math.Log(float64(1/p - 1))) }
 
 func logistic(x float32) float32 {
 	const most, tiny = 88.7, 1e-16 // what keeps exp within float32
-	return 1 / (float32(math.Exp(float64(min(-x, most)))) + 1 + tiny)
+	return 1 / (float32(exp(float64(min(-x, most)))) + 1 + tiny)
 }
 
-func exponential(x float32) float32 { return float32(math.Exp(float64(x))) }
+func exponential(x float32) float32 { return float32(exp(float64(x))) }
 
 func logarithm(x float32) float32 { return float32(math.Log(float64(x))) }
 
