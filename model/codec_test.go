@@ -35,21 +35,31 @@ func codecs(tb testing.TB) map[string]*Codec {
 	one := func(d DType, shape ...int64) Info {
 		return Info{Inputs: []Spec{spec("X", d, shape...)}, Outputs: []Spec{spec("Y", Float32, -1, 2), spec("L", Int64, -1)}, Batches: true}
 	}
+	table := func(d DType, m Matrix) Info {
+		return Info{Inputs: []Spec{spec("input-1", d, -1, 2)}, Outputs: []Spec{spec("output-1", d, -1)}, Batches: true, Array: true, Matrix: &m}
+	}
 	two := Info{Inputs: []Spec{spec("a", Float32, -1), spec("b", Float64, -1)}, Outputs: []Spec{spec("s", Float32, -1)}, Batches: true}
 	return map[string]*Codec{
-		"none":      codecOf(tb, "", "", one(Float32, -1, 2)),
-		"none ints": codecOf(tb, "", "", one(Int64, -1, 2)),
-		"none two":  codecOf(tb, "", "", two),
-		"columns":   codecOf(tb, columnsAB, "", one(Float32, -1, -1)),
-		"columns 2": codecOf(tb, strings.Replace(columnsAB, "long", "double", 1), "", two),
-		"narrow":    codecOf(tb, `[{"name":"a","type":"integer"},{"name":"b","type":"integer"}]`, "", one(Int32, -1, 2)),
-		"texts":     codecOf(tb, `[{"name":"a","type":"string"},{"name":"b","type":"binary"}]`, "", one(String, -1, 2)),
-		"nested":    codecOf(tb, `[{"name":"a","type":"array","items":{"type":"object","properties":{"p":{"type":"long"}}}},{"name":"b","type":"map","values":{"type":"any"}}]`, "", one(String, -1, 2)),
-		"tensor":    codecOf(tb, matrixX, paramsT, one(Float32, -1, 2)),
-		"unnamed":   codecOf(tb, `[{"type":"tensor","tensor-spec":{"dtype":"float64","shape":[-1,2]}}]`, "", one(Float32, -1, 2)),
-		"bytes":     codecOf(tb, "", "", one(Uint8, -1, 2)),
-		"half":      codecOf(tb, "", "", one(Float16, -1, 2)),
-		"scalar":    codecOf(tb, "", "", Info{Inputs: []Spec{spec("X", Float32)}, Outputs: []Spec{spec("Y", Float32)}}),
+		"none":          codecOf(tb, "", "", one(Float32, -1, 2)),
+		"none ints":     codecOf(tb, "", "", one(Int64, -1, 2)),
+		"none two":      codecOf(tb, "", "", two),
+		"columns":       codecOf(tb, columnsAB, "", one(Float32, -1, -1)),
+		"columns 2":     codecOf(tb, strings.Replace(columnsAB, "long", "double", 1), "", two),
+		"narrow":        codecOf(tb, `[{"name":"a","type":"integer"},{"name":"b","type":"integer"}]`, "", one(Int32, -1, 2)),
+		"texts":         codecOf(tb, `[{"name":"a","type":"string"},{"name":"b","type":"binary"}]`, "", one(String, -1, 2)),
+		"nested":        codecOf(tb, `[{"name":"a","type":"array","items":{"type":"object","properties":{"p":{"type":"long"}}}},{"name":"b","type":"map","values":{"type":"any"}}]`, "", one(String, -1, 2)),
+		"tensor":        codecOf(tb, matrixX, paramsT, one(Float32, -1, 2)),
+		"unnamed":       codecOf(tb, `[{"type":"tensor","tensor-spec":{"dtype":"float64","shape":[-1,2]}}]`, "", one(Float32, -1, 2)),
+		"bytes":         codecOf(tb, "", "", one(Uint8, -1, 2)),
+		"half":          codecOf(tb, "", "", one(Float16, -1, 2)),
+		"light":         codecOf(tb, "", "", table(Float64, Matrix{Filled: true, Texts: true, Single: true})),
+		"light columns": codecOf(tb, columnsAB, "", table(Float64, Matrix{Filled: true})),
+		"light tensor":  codecOf(tb, `[{"type":"tensor","tensor-spec":{"dtype":"float32","shape":[-1,2]}}]`, "", table(Float64, Matrix{})),
+		"boost":         codecOf(tb, "", "", table(Float32, Matrix{Unique: true, Plain: true})),
+		"boost names":   codecOf(tb, "", "", table(Float32, Matrix{Columns: []string{"a", "b"}, Unique: true, Named: true, Drop: "c"})),
+		"boost columns": codecOf(tb, strings.Replace(columnsAB, "double", "float", 1), "", table(Float32, Matrix{Columns: []string{"a", "b"}})),
+		"boost vector":  codecOf(tb, "", "", table(Float32, Matrix{Vector: true})),
+		"scalar":        codecOf(tb, "", "", Info{Inputs: []Spec{spec("X", Float32)}, Outputs: []Spec{spec("Y", Float32)}}),
 	}
 }
 

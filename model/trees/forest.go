@@ -64,6 +64,7 @@ const (
 	maxNodes    = math.MaxInt32 - 1
 	maxFeatures = 1 << 24
 	maxGroups   = 1 << 16
+	fewGroups   = 1 << 8  // outputs that need not have a tree each
 	maxSets     = 1 << 26 // words of the bits of all sets
 )
 
@@ -71,6 +72,9 @@ const (
 func (f *forest[K, F]) lay(all []*tree) error {
 	if f.features > maxFeatures || f.groups < 1 || f.groups > maxGroups {
 		return fmt.Errorf("%d features and %d outputs", f.features, f.groups)
+	}
+	if f.groups > max(len(all), fewGroups) {
+		return fmt.Errorf("%d outputs of %d trees", f.groups, len(all))
 	}
 	f.lookups, f.bits = []lookup{{}}, []uint32{0}
 	at := map[column]int32{}

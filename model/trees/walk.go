@@ -18,7 +18,7 @@ const blockKeys = 1 << 13
 
 // blockGroups is how many groups of rows are walked together.
 func (f *forest[K, F]) blockGroups() int {
-	return max(1, min(blockKeys/width/len(f.columns), 512/width))
+	return max(1, min(blockKeys/width/len(f.columns), blockKeys/width/f.groups, 512/width))
 }
 
 // margins sums up the leaves that each row of x comes to, onto what the sums
