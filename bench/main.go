@@ -1,5 +1,6 @@
 // Command bench measures a worker against its two limits, in one run: a bare
-// pass-through of the Kafka client, and inference without Kafka. It is what
+// pass-through of the Kafka client, and inference without Kafka; and forests
+// natively against ONNX Runtime. It is what
 // `make bench` runs; docs/benchmarks.md says how to read it.
 //
 // The broker, the pass-through, the inference and the worker are processes of
@@ -56,6 +57,7 @@ type config struct {
 	repeats int
 	once    bool
 	split   bool
+	trees   bool
 	gogc    string
 	binary  string
 }
@@ -65,6 +67,7 @@ const usage = `Measures the worker against its two limits and prints a table of 
   make bench                                  both models, 5 repetitions, 2 to 3 minutes
   make bench ARGS="--model mlp --repeats 9"   one model, a narrower spread
   make bench ARGS="--records 20000"           a quick look
+  make bench ARGS="--model none"              forests alone, half a minute
 
 Flags:
 `
@@ -77,17 +80,20 @@ func parse(args []string) (config, error) {
 		fmt.Fprint(flags.Output(), usage)
 		flags.PrintDefaults()
 	}
-	flags.StringVar(&models, "model", "mlp,forecaster", "`names` of the models, comma separated: mlp, forecaster")
+	flags.StringVar(&models, "model", "mlp,forecaster", "`names` of the models, comma separated: mlp, forecaster; none for the forests alone")
 	flags.IntVar(&cfg.records, "records", 0, "records a measurement; 0 is as many as take each model about 2 s")
 	flags.IntVar(&cfg.repeats, "repeats", 5, "repetitions, each of pass-through, inference and worker in turn")
 	flags.BoolVar(&cfg.once, "exactly-once", true, "measure the worker exactly once too")
 	flags.BoolVar(&cfg.split, "split", false, "measure the worker with versions beside the model too")
+	flags.BoolVar(&cfg.trees, "trees", true, "measure forests natively and in ONNX Runtime too")
 	flags.StringVar(&cfg.gogc, "gogc", "400", "GOGC of all measured processes; 400 is the worker's own setting")
 	flags.StringVar(&cfg.binary, "millrace", "", "`path` of the binary to measure; empty builds it")
 	if err := flags.Parse(args); err != nil {
 		return cfg, err
 	}
-	cfg.models = strings.Split(models, ",")
+	if models != "none" {
+		cfg.models = strings.Split(models, ",")
+	}
 	var errs []error
 	for _, name := range cfg.models {
 		if _, err := modelNamed(name); err != nil {
@@ -96,6 +102,9 @@ func parse(args []string) (config, error) {
 	}
 	if cfg.records != 0 && cfg.records < 1000 {
 		errs = append(errs, errors.New("--records: must be 1000 or above, or 0"))
+	}
+	if len(cfg.models) == 0 && !cfg.trees {
+		errs = append(errs, errors.New("--model none and --trees=false: nothing to measure"))
 	}
 	if cfg.repeats < 1 {
 		errs = append(errs, errors.New("--repeats: must be 1 or above"))

@@ -12,12 +12,15 @@ import (
 const target = 0.9
 
 // report writes the tables.
-func report(w io.Writer, cfg config, results []*result) error {
+func report(w io.Writer, cfg config, results []*result, forests []*treeResult) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s/%s, %d cores shared by all processes, %s, GOGC=%s, %d repetitions: medians, with the least and the most.\n",
 		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), cfg.gogc, cfg.repeats)
 	for _, r := range results {
 		r.write(&b)
+	}
+	for _, f := range forests {
+		f.write(&b)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

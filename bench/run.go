@@ -40,6 +40,15 @@ func benchmark(ctx context.Context, cfg config) (err error) {
 	if b.library, err = onnx.FindLibrary(""); err != nil {
 		return err
 	}
+	var forests []*treeResult
+	if cfg.trees {
+		if forests, err = measureTrees(ctx, cfg, b.dir); err != nil {
+			return err
+		}
+	}
+	if len(cfg.models) == 0 {
+		return report(os.Stdout, cfg, nil, forests)
+	}
 	// Nothing of this process's environment: it is measured as it is by default.
 	b.env = []string{"HOME=" + b.dir, "TMPDIR=" + b.dir, "GOGC=" + b.gogc}
 	if b.binary == "" {
@@ -67,7 +76,7 @@ func benchmark(ctx context.Context, cfg config) (err error) {
 		}
 		results = append(results, r)
 	}
-	return report(os.Stdout, cfg, results)
+	return report(os.Stdout, cfg, results, forests)
 }
 
 func (b *bench) build(ctx context.Context) error {
