@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -168,7 +169,7 @@ func (f *forest[K, F]) predict(ctx context.Context, pool *sync.Pool, in *model.T
 // infinite returns where x is no finite number and not missing, -1 for nowhere.
 func infinite[F number](x []F) int {
 	for i, v := range x {
-		if d := v * 0; d != 0 && v == v {
+		if math.IsInf(float64(v), 0) {
 			return i
 		}
 	}
