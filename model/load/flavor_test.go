@@ -60,6 +60,8 @@ func TestTheFlavorIsChosen(t *testing.T) {
 		"linear trees":         {"L_cols", load.Auto, linear, "linear trees", false},
 		"categories":           {"L_cols", load.Auto, []string{"pandas_categorical:null", `pandas_categorical:[["a"]]`}, "pandas' categories", false},
 		"class":                {"X_cols", load.Auto, []string{"xgboost.core.Booster", "xgboost.dask.DaskXGBRegressor"}, "the class xgboost.dask.DaskXGBRegressor", false},
+		"parameters":           {"X_cols", load.Auto, []string{"params: null", `params: '[{"name": "output_margin", "type": "boolean", "default": true, "shape": null}]'`}, "parameter output_margin changes what XGBoost predicts", false},
+		"other parameters":     {"X_cols", load.Auto, []string{"params: null", `params: '[{"name": "depth", "type": "long", "default": 1, "shape": null}]'`}, "xgboost", true},
 		"broken":               {"L_cols", load.Auto, []string{"end of trees", "end of tree"}, "where a tree should begin", true},
 		"no data":              {"L_cols", load.Auto, []string{"data: model.lgb", "fata: model.lgb"}, "names no data", true},
 		"columns of strings":   {"L_cols", load.Auto, []string{`"double", "name": "a"`, `"string", "name": "a"`}, "column a is of type string, the model takes numbers", true},
