@@ -151,7 +151,7 @@ func (s *modelSource) open(ctx context.Context, r mlflow.Resolved, maxBatch int)
 	}
 	snap, err := load.Open(ctx, load.Options{
 		Folder: dir, Name: r.Name, Version: r.Version, Identity: r.Identity, Source: r.Source,
-		Limits: s.limits(), Flavor: s.cfg.Runtime.Flavor, Log: s.log,
+		Limits: s.limits(), Flavor: s.cfg.Runtime.Flavor, Logger: s.log,
 		Lanes: s.cfg.Runtime.Lanes, Library: s.cfg.Runtime.Library, MaxBatch: maxBatch,
 	})
 	if err != nil {

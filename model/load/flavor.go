@@ -42,7 +42,7 @@ func openFlavor(ctx context.Context, f *mlflow.Folder, o *Options) (model.Model,
 		}
 		return openAs(ctx, f, o, o.Flavor, open)
 	}
-	log := o.Log
+	log := o.Logger
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}

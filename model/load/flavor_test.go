@@ -73,7 +73,7 @@ func TestTheFlavorIsChosen(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
 			o := treeOptions(changed(t, c.model, c.change...), c.flavor)
-			o.Log = slog.New(slog.NewTextHandler(&log, nil))
+			o.Logger = slog.New(slog.NewTextHandler(&log, nil))
 			s, err := load.Open(t.Context(), o)
 			if err == nil {
 				require.Equal(t, c.want, s.Flavor)

@@ -26,7 +26,7 @@ type Options struct {
 	Source   string
 
 	Flavor string       // one of mlflow.Preferred; "" or Auto for the first that can be served
-	Log    *slog.Logger // which flavors are passed over and why; nil for nowhere
+	Logger *slog.Logger // which flavors are passed over and why; nil for nowhere
 
 	Limits   model.Limits
 	Lanes    int    // calls that run at a time, GOMAXPROCS when it is 0

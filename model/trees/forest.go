@@ -62,10 +62,10 @@ type forest[K ordered, F number] struct {
 // limits of what a file may ask for, far beyond what is trained.
 const (
 	maxNodes    = math.MaxInt32 - 1
-	maxFeatures = 1 << 24
+	maxFeatures = 1 << 20
 	maxGroups   = 1 << 16
 	fewGroups   = 1 << 8  // outputs that need not have a tree each
-	maxSets     = 1 << 26 // words of the bits of all sets
+	maxSets     = 1 << 24 // words of the bits of all sets
 )
 
 // lay makes a forest of the trees.

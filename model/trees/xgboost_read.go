@@ -22,6 +22,7 @@ type xgbModel struct {
 	groups    []int32 // tree_info
 	indptr    []int32 // where each iteration's trees begin; nil in older files
 	recodes   bool    // it was trained on categories of data frames
+	words     int     // of the sets of categories
 }
 
 func (x *xgbModel) read(r reader) error {
@@ -102,7 +103,7 @@ func (x *xgbModel) readTrees(r reader) error {
 			x.groups, err = r.ints()
 		case "trees":
 			err = r.list(func() error {
-				t, err := readXGBTree(r)
+				t, err := readXGBTree(r, &x.words)
 				if err != nil {
 					return fmt.Errorf("tree %d: %w", len(x.trees), err)
 				}

@@ -19,7 +19,8 @@ type xgbTree struct {
 	categories, nodes, segments, sizes []int32
 }
 
-func readXGBTree(r reader) (*tree, error) {
+// readXGBTree reads a tree. words is the size of all trees' sets so far.
+func readXGBTree(r reader, words *int) (*tree, error) {
 	var t xgbTree
 	err := r.object(func(key string) (err error) {
 		switch key {
@@ -53,10 +54,10 @@ func readXGBTree(r reader) (*tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.convert()
+	return t.convert(words)
 }
 
-func (t *xgbTree) convert() (*tree, error) {
+func (t *xgbTree) convert(words *int) (*tree, error) {
 	vector, err := numberOf(t.params, "size_leaf_vector", 0, 0, math.MaxInt32)
 	if err != nil {
 		return nil, err
@@ -85,23 +86,23 @@ func (t *xgbTree) convert() (*tree, error) {
 			out.kind[i], out.set[i] = category, -1
 		}
 	}
-	return out, t.putSets(out)
+	return out, t.putSets(out, words)
 }
 
 // putSets makes the sets of categories: what is in one goes right, all else
 // left, and missing values by the node's default.
-func (t *xgbTree) putSets(out *tree) error {
+func (t *xgbTree) putSets(out *tree, words *int) error {
 	if len(t.segments) != len(t.nodes) || len(t.sizes) != len(t.nodes) {
 		return fmt.Errorf("the lists of its categories do not all have %d items", len(t.nodes))
 	}
 	const most = 1 << 24 // beyond which XGBoost has no categories
-	words := 0
+	read := 0            // in all: lists that overlap would take long to read
 	for i, n := range t.nodes {
 		if n < 0 || int(n) >= len(out.set) {
 			return fmt.Errorf("categories of node %d, there are %d", n, len(out.set))
 		}
 		from, size := int(t.segments[i]), int(t.sizes[i])
-		if from < 0 || size < 0 || from > len(t.categories) || size > len(t.categories)-from {
+		if read += max(0, size); from < 0 || size < 0 || from > len(t.categories) || size > len(t.categories)-from || read > len(t.categories) {
 			return fmt.Errorf("categories %d to %d, there are %d", from, from+size, len(t.categories))
 		}
 		members, highest := t.categories[from:from+size], int32(-1)
@@ -111,10 +112,11 @@ func (t *xgbTree) putSets(out *tree) error {
 			}
 			highest = max(highest, c)
 		}
-		s := newSet(int(highest)+1, t.defaultLeft[n] == 0, false)
-		if words += len(s); words > maxSets {
+		const bits = 32
+		if *words += int(highest)/bits + 1; *words > maxSets {
 			return unsupported("sets of categories that take more than %d MB", maxSets*4>>20)
 		}
+		s := newSet(int(highest)+1, t.defaultLeft[n] == 0, false)
 		for _, c := range members {
 			s.put(int(c), true)
 		}
