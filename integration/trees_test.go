@@ -23,7 +23,7 @@ func TestTrees(t *testing.T) {
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(fetched(t, "fetch-mlflow.sh"), "bin", "python"), script, dir)
+	cmd := exec.CommandContext(ctx, filepath.Join(fetched(t, "fetch-venv.sh", "mlflow"), "bin", "python"), script, dir)
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	treestest.Run(t, dir, 85)
