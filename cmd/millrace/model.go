@@ -106,6 +106,7 @@ func (p *program) resolve(ctx context.Context, cfg sourceConfig, text string) (*
 	if err != nil {
 		return nil, mlflow.Resolved{}, usageError(err)
 	}
+	src.progress = p.transferProgress("downloaded")
 	r, err := src.client.Resolve(ctx, ref)
 	return src, r, advise(err)
 }
@@ -117,6 +118,8 @@ func advise(err error) error {
 		return usageError(fmt.Errorf("%w: set it to the registry's address, such as http://localhost:5000", err))
 	case errors.Is(err, mlflow.ErrNotReady):
 		return fmt.Errorf("%w: try again when its upload is over", err)
+	case errors.Is(err, mlflow.ErrNoAccess):
+		return fmt.Errorf("%w: give this process credentials for the store, or let the server serve the files (MILLRACE_MODEL_ARTIFACTS)", err)
 	}
 	return err
 }

@@ -3,10 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,8 +19,8 @@ func (p *program) registerCommand() *cobra.Command {
 		Short: "Make a model folder a version of a registered model",
 		Long: `Upload a model folder, as MLflow writes it, to the registry of
 MLFLOW_TRACKING_URI, and make it the next version of a registered model, which is
-created when it is missing. It needs the REST API alone: no Python, and no access
-to the artifact store. A folder that is incomplete is refused, and nothing is
+created when it is missing. It needs no Python; and no access to the artifact
+store when the server hands artifacts out, else credentials for it. A folder that is incomplete is refused, and nothing is
 uploaded.
 
 With --alias the new version takes the alias, and the workers that follow it
@@ -62,11 +59,12 @@ func (p *program) runRegister(cmd *cobra.Command, r mlflow.Registration, tags []
 	if err != nil {
 		return usageError(err)
 	}
+	cfg.MLflow.Log, cfg.MLflow.Open = p.toolLogger(), cfg.Objects.Open
 	client, err := mlflow.New(cfg.MLflow)
 	if err != nil {
 		return usageError(err)
 	}
-	r.Progress = p.uploadProgress(r.Folder)
+	r.Progress = p.transferProgress("uploaded")
 	v, err := client.Register(cmd.Context(), r)
 	if err != nil {
 		return advise(err)
@@ -88,29 +86,16 @@ func parseTags(lines []string) (map[string]string, error) {
 	return tags, nil
 }
 
-// uploadProgress says how an upload goes, once it takes longer than a moment.
-func (p *program) uploadProgress(folder string) func(file string, done, total int) {
-	var size int64
-	_ = filepath.WalkDir(folder, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return nil //nolint:nilerr // the upload itself will say
+// transferProgress says how a transfer goes, once it takes longer than a moment.
+func (p *program) transferProgress(done string) func(mlflow.Progress) {
+	said := false
+	return func(t mlflow.Progress) {
+		if t.Files == t.TotalFiles && !said {
+			return // it took no time worth a line
 		}
-		if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
-			size += info.Size()
-		}
-		return nil
-	})
-	const large = 32 << 20
-	if size >= large {
-		_, _ = fmt.Fprintf(p.err, "millrace: uploading %s of %s\n", bytesText(size), folder)
-	}
-	said := time.Now()
-	return func(file string, done, total int) {
-		if time.Since(said) < time.Second {
-			return
-		}
-		said = time.Now()
-		_, _ = fmt.Fprintf(p.err, "millrace: uploaded %s, %d of %d files\n", file, done, total)
+		said = true
+		_, _ = fmt.Fprintf(p.err, "millrace: %s %s of %s, %d of %d files, %s/s\n",
+			done, bytesText(t.Bytes), bytesText(t.TotalBytes), t.Files, t.TotalFiles, bytesText(int64(t.Rate)))
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/millrace/millrace/model/load"
 	"github.com/millrace/millrace/model/mlflow"
 	"github.com/millrace/millrace/model/remote"
+	"github.com/millrace/millrace/model/mlflow/blobstore"
 )
 
 // sourceConfig is what is needed to open a model by its reference. A command
@@ -24,12 +25,14 @@ type sourceConfig struct {
 	Runtime load.Config   `envPrefix:"MILLRACE_"`
 	Remote  remote.Config `envPrefix:"MILLRACE_"`
 	MLflow  mlflow.Config
+	Objects blobstore.Config
 }
 
 // storeConfig is where models are kept, and what a request of one may hold.
 type storeConfig struct {
 	CacheDir    string `env:"MODEL_CACHE_DIR" help:"Folder that downloaded models are kept in; empty: millrace/models in the user's cache folder."`
 	CacheQuota  int64  `env:"MODEL_CACHE_QUOTA" envDefault:"10737418240" help:"Bytes that downloaded models may take before those unused for longest are removed; 0: no bound."`
+	Stale       bool   `env:"MODEL_STALE" envDefault:"true" help:"While the registry is out of reach, start with the version that the reference named last, when the cache has it."`
 	MaxRows     int    `env:"MAX_ROWS" envDefault:"4096" help:"Most rows in one request."`
 	MaxElements int64  `env:"MAX_ELEMENTS" envDefault:"4194304" help:"Most numbers or strings in one request's tensors."`
 }
@@ -67,6 +70,8 @@ type modelSource struct {
 	home   func() (string, error) // below which models are kept
 	cache  func() (*mlflow.Cache, error)
 	remote *metrics.Remote // what calls of remote models count
+
+	progress func(mlflow.Progress) // of a download; nil logs
 }
 
 // sourceDefaults is the configuration before the environment is read.
@@ -81,6 +86,7 @@ func (p *program) sourceDefaults() sourceConfig {
 // modelSource makes a source. It touches neither disk nor network; the files
 // that TLS needs are read.
 func (p *program) modelSource(cfg sourceConfig, log *slog.Logger) (*modelSource, error) {
+	cfg.MLflow.Log, cfg.MLflow.Open = log, cfg.Objects.Open
 	client, err := mlflow.New(cfg.MLflow)
 	if err != nil {
 		return nil, usageError(err)
@@ -139,7 +145,7 @@ func (s *modelSource) folder(ctx context.Context, r mlflow.Resolved) (dir string
 	if err != nil {
 		return "", nil, err
 	}
-	return s.client.Fetch(ctx, cache, r, nil)
+	return s.client.Fetch(ctx, cache, r, s.progress)
 }
 
 // open loads a resolved model, warm for batches of up to maxBatch rows. The

@@ -32,14 +32,15 @@ func (s *modelSource) target(m modelRef, maxBatch int, fail func(error)) (follow
 			return follow.Target{}, usageError(fmt.Errorf("MILLRACE_MODEL_CACHE_DIR: %w", err))
 		}
 	}
+	mem := &memory{source: s, ref: ref}
 	return follow.Target{
 		Reference: m.text, Name: m.name, Alias: ref.Alias,
 		Resolve: func(ctx context.Context) (follow.Resolved, error) {
-			r, err := s.client.Resolve(ctx, ref)
+			r, stale, err := mem.resolve(ctx)
 			if err != nil { // named all the same, for its series
 				return follow.Resolved{Name: ref.Name}, err
 			}
-			return follow.Resolved{Name: r.Name, Version: r.Version, Identity: r.Identity, Value: r}, nil
+			return follow.Resolved{Name: r.Name, Version: r.Version, Identity: r.Identity, Value: r, Stale: stale}, nil
 		},
 		Load: func(ctx context.Context, r follow.Resolved) (*model.Snapshot, error) {
 			resolved, ok := r.Value.(mlflow.Resolved)
@@ -49,6 +50,9 @@ func (s *modelSource) target(m modelRef, maxBatch int, fail func(error)) (follow
 			snap, err := s.open(ctx, resolved, maxBatch)
 			if errors.Is(err, onnx.ErrNoLibrary) {
 				fail(err)
+			}
+			if err == nil {
+				mem.loaded(resolved)
 			}
 			return snap, err
 		},

@@ -23,6 +23,10 @@ type Resolved struct {
 	Version  string
 	Identity string // tells apart versions that share a name and number
 	Value    any    // what the resolver wants to hand to the loader
+
+	// Stale says why this is from memory: the registry could not be asked. nil
+	// when it was.
+	Stale error
 }
 
 // Observer is told what happens, for metrics. Any of its functions may be nil.

@@ -1,6 +1,7 @@
 package follow
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -32,6 +33,7 @@ type Status struct {
 	LastPoll  time.Time `json:"last_poll,omitzero"`
 	LastError string    `json:"last_error,omitempty"`
 	Endpoint  any       `json:"endpoint,omitempty"` // of a model that is served elsewhere
+	Stale     string    `json:"stale,omitempty"` // why what serves is what the reference named last, not now
 }
 
 func (t *target) status() Status {
@@ -63,11 +65,15 @@ func (t *target) served(s *model.Snapshot) {
 }
 
 func (t *target) polled(r Resolved, err error) {
-	if err == nil {
-		t.mu.Lock()
-		t.state.LastPoll = time.Now()
-		t.mu.Unlock()
+	err = errors.Join(err, r.Stale)
+	t.mu.Lock()
+	switch {
+	case r.Stale != nil:
+		t.state.Stale = r.Stale.Error()
+	case err == nil:
+		t.state.Stale, t.state.LastPoll = "", time.Now()
 	}
+	t.mu.Unlock()
 	if t.obs.Polled != nil {
 		name := r.Name
 		if name == "" {

@@ -5,146 +5,61 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
-	"path"
 	"strings"
-)
-
-// Bounds of what a model folder may hold.
-const (
-	maxFiles = 10_000
-	maxDepth = 32
 )
 
 // File is an artifact below a model's root.
 type File struct {
 	Path string // relative, with slashes
-	Size int64  // -1 when the server does not tell
+	Size int64  // -1 when the store does not tell
+	MD5  string // of the content, hex; "" when the store does not tell
+	ETag string // the content that a resumed read goes on with; "" at first
 }
 
-// store reads the artifacts below one root.
-type store struct {
-	c       *Client
-	foreign bool
-	base    string                                         // the proxy's address, up to artifacts/
-	root    string                                         // path of the model in the proxy
-	list    func(context.Context, string) ([]entry, error) // of a folder, paths relative to the model
+// Body is the content of a file, from an offset on.
+type Body struct {
+	io.ReadCloser
+	Offset int64  // where it begins: 0 where a store cannot begin elsewhere
+	Size   int64  // of the whole file, -1 when unknown
+	ETag   string // is another when the content is; "" when the store has none
+	MD5    string // of the whole file, hex; "" when the store does not tell
 }
 
-type entry struct {
-	Path  string `json:"path"`
-	IsDir bool   `json:"is_dir"`
-	Size  *Int   `json:"file_size"`
+// Bucket is a model's folder in an object store, reached without the tracking
+// server. Its methods may be called concurrently. Errors match [ErrNoAccess]
+// when another way to the same files may do better: no credentials, no
+// permission, an endpoint out of reach.
+type Bucket interface {
+	source
+	// Put writes a file of so many bytes.
+	Put(ctx context.Context, name string, size int64, content io.ReadSeeker) error
+	Close() error
 }
 
-// open finds the proxy that serves an artifact URI.
-func (c *Client) open(uri string) (*store, error) {
-	u, err := url.Parse(uri)
-	if err != nil {
-		return nil, fmt.Errorf("%w: malformed artifact URI", ErrArtifact)
-	}
-	if c.base == nil {
-		return nil, ErrNoRegistry
-	}
-	s := &store{c: c, root: strings.Trim(u.Path, "/"), base: c.url(nil, "api/2.0/mlflow-artifacts/artifacts")}
-	const route = "/mlflow-artifacts/artifacts"
-	switch {
-	case u.Scheme == "mlflow-artifacts" && u.Host == "":
-	case u.Scheme == "mlflow-artifacts":
-		s.base = c.base.Scheme + "://" + u.Host + "/api/2.0" + route
-		s.foreign = u.Host != c.base.Host
-	case (u.Scheme == "http" || u.Scheme == "https") && strings.Contains(u.Path, route):
-		prefix, rest, _ := strings.Cut(u.Path, route)
-		s.base, s.root = u.Scheme+"://"+u.Host+prefix+route, strings.Trim(rest, "/")
-		s.foreign = u.Host != c.base.Host || u.Scheme != c.base.Scheme
-	default:
-		return nil, fmt.Errorf("%w: no direct access to %s: yet; let the tracking server serve artifacts (--serve-artifacts)", ErrNoAccess, u.Scheme)
-	}
-	if s.root != "" {
-		if err := checkPath(s.root); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrArtifact, err)
-		}
-	}
-	s.list = s.listProxy
-	return s, nil
+// source is where the files of one model are read from.
+type source interface {
+	// Files lists all files below the root. It gives up beyond limit.
+	Files(ctx context.Context, limit int) ([]File, error)
+	// Open reads a file from an offset on, or from its start.
+	Open(ctx context.Context, f File, offset int64) (*Body, error)
 }
 
-// listProxy lists a folder. The proxy gives base names.
-func (s *store) listProxy(ctx context.Context, dir string) ([]entry, error) {
-	var out struct {
-		Files []entry `json:"files"`
-	}
-	q := url.Values{"path": {path.Join(s.root, dir)}}
-	err := s.c.json(ctx, call{method: http.MethodGet, url: s.base + "?" + q.Encode(), foreign: s.foreign, retry5: 2}, &out)
-	return out.Files, err
-}
+// Opener opens the bucket of an artifact URI: s3, gs, wasbs, abfss and their
+// like. direct says that it was asked for, so that it also tries without
+// credentials.
+type Opener func(ctx context.Context, uri string, direct bool) (Bucket, error)
 
-// files lists all below the root.
-func (s *store) files(ctx context.Context) ([]File, error) {
-	var all []File
-	if err := s.walk(ctx, "", 0, &all); err != nil {
-		return nil, fmt.Errorf("list artifacts: %w", err)
-	}
-	if len(all) == 0 { // a missing path lists as an empty one
-		return nil, fmt.Errorf("list artifacts: %w: nothing at %s", ErrNotFound, s.root)
-	}
-	return all, nil
-}
+// Artifacts says how the files of a model are reached.
+type Artifacts string
 
-func (s *store) walk(ctx context.Context, dir string, depth int, all *[]File) error {
-	entries, err := s.list(ctx, dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		p := path.Join(dir, e.Path)
-		if e.Path == "" || strings.Contains(e.Path, "/") || checkPath(e.Path) != nil || checkPath(p) != nil {
-			return fmt.Errorf("%w: the server lists %q", ErrArtifact, e.Path)
-		}
-		if depth >= maxDepth || len(*all) >= maxFiles {
-			return fmt.Errorf("%w: too many files or folders", ErrArtifact)
-		}
-		if e.IsDir {
-			if err := s.walk(ctx, p, depth+1, all); err != nil {
-				return err
-			}
-			continue
-		}
-		f := File{Path: p, Size: -1}
-		if e.Size != nil {
-			f.Size = int64(*e.Size)
-		}
-		*all = append(*all, f)
-	}
-	return nil
-}
-
-// read copies a file to w, and fails when it is not as long as was listed. A
-// chunked body that is cut short fails in the transport.
-func (s *store) read(ctx context.Context, f File, w io.Writer) error {
-	resp, err := s.c.do(ctx, call{method: http.MethodGet, url: s.fileURL(f.Path), foreign: s.foreign, retry5: 2})
-	if err != nil {
-		return fmt.Errorf("download %s: %w", f.Path, err)
-	}
-	defer resp.Body.Close()
-	var body io.Reader = resp.Body
-	if f.Size >= 0 {
-		body = io.LimitReader(body, f.Size+1)
-	}
-	n, err := io.Copy(w, body)
-	if err != nil {
-		return fmt.Errorf("download %s: %w", f.Path, err)
-	}
-	if f.Size >= 0 && n != f.Size {
-		return fmt.Errorf("download %s: %w: its size is not the listed %d", f.Path, ErrArtifact, f.Size)
-	}
-	return nil
-}
-
-func (s *store) fileURL(name string) string {
-	return s.base + escapePath(path.Join(s.root, name))
-}
+// The ways. [ArtifactsAuto] asks the object store itself when there are
+// credentials for it, and the tracking server when there are none or when they
+// do not suffice.
+const (
+	ArtifactsAuto   Artifacts = "auto"
+	ArtifactsDirect Artifacts = "direct"
+	ArtifactsServer Artifacts = "server"
+)
 
 // local says whether an artifact URI is a path of this machine.
 func local(uri string) (string, bool) {
@@ -157,38 +72,61 @@ func local(uri string) (string, bool) {
 
 // Fetch brings the model of a resolved reference to the disk, through the
 // cache. release says that it is no longer used. A folder is used where it is.
-func (c *Client) Fetch(ctx context.Context, cache *Cache, r Resolved, progress func(done, total int64)) (dir string, release func(), err error) {
-	if p, ok := local(r.ArtifactURI); ok {
-		if r.Ref.Kind != KindFolder && !c.cfg.AllowLocal {
-			return "", nil, fmt.Errorf("%w: %s is a local path; MILLRACE_MODEL_ALLOW_LOCAL_ARTIFACTS=true reads it", ErrNoAccess, p)
-		}
+// progress, which may be nil, is called now and then by one goroutine.
+func (c *Client) Fetch(ctx context.Context, cache *Cache, r Resolved, progress func(Progress)) (dir string, release func(), err error) {
+	if p, ok := local(r.ArtifactURI); ok && (r.Ref.Kind == KindFolder || c.cfg.AllowLocal) {
 		return p, func() {}, nil
 	}
-	return cache.Get(ctx, r.Identity, func(ctx context.Context, add func(File, func(io.Writer) error) error) error {
-		s, err := c.open(r.ArtifactURI)
-		if err != nil {
-			return err
-		}
-		files, err := s.files(ctx)
-		if err != nil {
-			return err
-		}
-		var done, total int64
-		for _, f := range files {
-			total += max(0, f.Size)
-		}
-		for _, f := range files {
-			err := add(f, func(w io.Writer) error { return s.read(ctx, f, w) })
-			if err != nil {
-				return err
-			}
-			if done += max(0, f.Size); progress != nil {
-				progress(done, total)
-			}
-		}
-		return nil
+	return cache.Get(ctx, r.Identity, func(ctx context.Context, into *Filler) error {
+		return c.fetch(ctx, r, into, progress)
 	})
 }
 
-// errQuarantined marks a snapshot whose files changed after they were written.
-var errQuarantined = errors.New("cached files are not what was downloaded")
+// fetch tries one way after the other to the files of a model. Only what
+// another way may do better goes on to it.
+func (c *Client) fetch(ctx context.Context, r Resolved, into *Filler, progress func(Progress)) error {
+	var tried []error
+	routes := c.routes(r)
+	for i, way := range routes {
+		err := c.fetchBy(ctx, way, r, into, progress)
+		if err == nil {
+			return nil
+		}
+		tried = append(tried, fmt.Errorf("%s: %w", way.name, err))
+		if ctx.Err() != nil || !errors.Is(err, ErrNoAccess) {
+			break
+		}
+		if i+1 < len(routes) {
+			c.log.Warn("a model's files cannot be had one way; the next is tried",
+				"model", r.Name, "version", r.Version, "way", way.name, "next", routes[i+1].name, "error", err)
+		}
+	}
+	if len(tried) == 1 {
+		return tried[0]
+	}
+	return fmt.Errorf("every way to the model's files failed: %w", errors.Join(tried...))
+}
+
+func (c *Client) fetchBy(ctx context.Context, way route, r Resolved, into *Filler, progress func(Progress)) error {
+	src, err := way.open(ctx)
+	if err != nil {
+		return err
+	}
+	if b, ok := src.(Bucket); ok {
+		defer b.Close() // it was read from
+	}
+	files, err := src.Files(ctx, maxFiles)
+	if err != nil {
+		return fmt.Errorf("list artifacts: %w", err)
+	}
+	total, err := c.checkListing(files)
+	if err != nil {
+		return fmt.Errorf("list artifacts: %w", err)
+	}
+	if err := into.Expect(total); err != nil {
+		return err
+	}
+	m := c.newMeter("downloaded", r.Name+" version "+r.Version, total, len(files), progress)
+	defer m.start()()
+	return c.downloadAll(ctx, src, files, into, m)
+}

@@ -17,13 +17,17 @@ import (
 	"github.com/gofrs/flock"
 )
 
+// errQuarantined marks a snapshot whose files changed after they were written.
+var errQuarantined = errors.New("cached files are not what was downloaded")
+
 // Cache keeps model folders on disk, each hashed when it is written and again
 // when it is opened. Processes may share one.
 //
 //	blobs/sha256      contents, shared by snapshots through hard links
 //	snapshots/id/     files/ and manifest.json
 //	locks/id          held shared while a snapshot is used, exclusive while it changes
-//	tmp/              what is being written
+//	refs/…            what references named when the registry last said so
+//	tmp/…/            what is being written, with a lock that ends with its process
 type Cache struct {
 	dir   string
 	quota int64 // bytes, 0 for no bound
@@ -32,18 +36,29 @@ type Cache struct {
 
 // NewCache opens a cache below dir. quota bounds its bytes; 0 does not.
 func NewCache(dir string, quota int64) (*Cache, error) {
-	for _, sub := range []string{"blobs", "snapshots", "locks", "tmp"} {
+	c := &Cache{dir: dir, quota: quota}
+	for _, sub := range []string{"blobs", "snapshots", "locks", "refs", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o750); err != nil {
-			return nil, fmt.Errorf("model cache: %w", err)
+			return nil, unwritable(err)
 		}
 	}
-	sweep(filepath.Join(dir, "tmp"))
-	return &Cache{dir: dir, quota: quota}, nil
+	probe, err := os.CreateTemp(filepath.Join(dir, "tmp"), "probe-")
+	if err != nil {
+		return nil, unwritable(err)
+	}
+	if err := errors.Join(probe.Close(), os.Remove(probe.Name())); err != nil {
+		return nil, unwritable(err)
+	}
+	c.sweep()
+	return c, nil
 }
 
-// FetchFunc adds every file of a model: add calls write with the place to
-// write the content to.
-type FetchFunc func(ctx context.Context, add func(f File, write func(io.Writer) error) error) error
+func unwritable(err error) error {
+	return fmt.Errorf("model cache: %w: models are kept in a folder that this process may write; name another, or mount a volume there", err)
+}
+
+// FetchFunc adds every file of a model to a snapshot.
+type FetchFunc func(ctx context.Context, into *Filler) error
 
 type manifest struct {
 	Files []manifestFile `json:"files"`
@@ -62,10 +77,10 @@ func (c *Cache) Get(ctx context.Context, identity string, fetch FetchFunc) (dir 
 		return "", nil, fmt.Errorf("model cache: identity %q is no name of a file", identity)
 	}
 	snap := filepath.Join(c.dir, "snapshots", identity)
-	for {
+	for ctx.Err() == nil {
 		release, err := c.use(ctx, snap, identity)
 		if err == nil {
-			c.evict()
+			c.evict(0)
 			return filepath.Join(snap, "files"), release, nil
 		}
 		if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, errQuarantined) {
@@ -75,6 +90,7 @@ func (c *Cache) Get(ctx context.Context, identity string, fetch FetchFunc) (dir 
 			return "", nil, fmt.Errorf("model cache: %w", err)
 		}
 	}
+	return "", nil, fmt.Errorf("model cache: %w", context.Cause(ctx))
 }
 
 // use takes the shared lock, under which others may use the snapshot and none
@@ -114,89 +130,13 @@ func (c *Cache) renew(ctx context.Context, snap, identity string, fetch FetchFun
 // discard puts aside a snapshot that is damaged.
 func (c *Cache) discard(snap, identity string, why error) error {
 	if errors.Is(why, os.ErrNotExist) {
-		return os.RemoveAll(snap)
+		return os.RemoveAll(snap) // what an older eviction did not finish
 	}
 	if errors.Is(why, errQuarantined) {
 		aside := filepath.Join(c.dir, "tmp", "quarantine-"+identity)
 		return errors.Join(os.RemoveAll(aside), os.Rename(snap, aside))
 	}
 	return why
-}
-
-// fill writes a snapshot under a temporary name and renames it, so that a
-// crash at any point leaves none or the whole.
-func (c *Cache) fill(ctx context.Context, snap string, fetch FetchFunc) (err error) {
-	tmp, err := os.MkdirTemp(filepath.Join(c.dir, "tmp"), "snapshot-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
-	var m manifest
-	err = fetch(ctx, func(f File, write func(io.Writer) error) error {
-		if err := checkPath(f.Path); err != nil {
-			return fmt.Errorf("%w: %w", ErrArtifact, err)
-		}
-		entry, err := c.add(filepath.Join(tmp, "files"), f, write)
-		m.Files = append(m.Files, entry)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	text, err := json.Marshal(m)
-	if err != nil {
-		return err
-	}
-	if err := writeSynced(filepath.Join(tmp, "manifest.json"), text); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, snap); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(snap))
-}
-
-// add writes one file to a blob and links it into the snapshot.
-func (c *Cache) add(root string, f File, write func(io.Writer) error) (e manifestFile, err error) {
-	tmp, err := os.CreateTemp(filepath.Join(c.dir, "tmp"), "blob-")
-	if err != nil {
-		return e, err
-	}
-	defer func() {
-		_ = tmp.Close() // closed above when all went well
-		_ = os.Remove(tmp.Name())
-	}()
-	h := sha256.New()
-	if err := write(io.MultiWriter(tmp, h)); err != nil {
-		return e, err
-	}
-	if err := tmp.Sync(); err != nil {
-		return e, err
-	}
-	st, err := tmp.Stat()
-	if err != nil {
-		return e, err
-	}
-	if f.Size >= 0 && st.Size() != f.Size {
-		return e, fmt.Errorf("%s: %w: %d bytes instead of %d", f.Path, ErrArtifact, st.Size(), f.Size)
-	}
-	if err := tmp.Close(); err != nil {
-		return e, err
-	}
-	e = manifestFile{Path: f.Path, Size: st.Size(), SHA256: hex.EncodeToString(h.Sum(nil))}
-	blob := filepath.Join(c.dir, "blobs", e.SHA256)
-	// A blob that is there may be damaged; the fresh one takes its place.
-	if err := os.Rename(tmp.Name(), blob); err != nil {
-		return e, err
-	}
-	to := filepath.Join(root, filepath.FromSlash(f.Path))
-	if err := os.MkdirAll(filepath.Dir(to), 0o750); err != nil {
-		return e, err
-	}
-	if os.Link(blob, to) == nil {
-		return e, nil
-	}
-	return e, copyFile(blob, to) // not every file system links
 }
 
 // verify hashes a snapshot's files again.
@@ -209,7 +149,13 @@ func verify(snap string) error {
 	if err := json.Unmarshal(text, &m); err != nil {
 		return errors.Join(errQuarantined, err)
 	}
+	if len(m.Files) == 0 {
+		return fmt.Errorf("no files: %w", errQuarantined)
+	}
 	for _, f := range m.Files {
+		if checkPath(f.Path) != nil {
+			return fmt.Errorf("%s: %w", f.Path, errQuarantined)
+		}
 		sum, err := sumFile(filepath.Join(snap, "files", filepath.FromSlash(f.Path)))
 		if err != nil || sum != f.SHA256 {
 			return fmt.Errorf("%s: %w", f.Path, errQuarantined)
@@ -236,14 +182,6 @@ func writeSynced(path string, text []byte) error {
 	}
 	_, err = f.Write(text)
 	return errors.Join(err, f.Sync(), f.Close())
-}
-
-func copyFile(from, to string) error {
-	text, err := os.ReadFile(from) //nolint:gosec // a path of our own
-	if err != nil {
-		return err
-	}
-	return writeSynced(to, text)
 }
 
 func syncDir(dir string) error {

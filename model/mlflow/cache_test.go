@@ -16,9 +16,9 @@ import (
 
 // content fetches one file, and counts how often.
 func content(text string, times *int) mlflow.FetchFunc {
-	return func(_ context.Context, add func(mlflow.File, func(io.Writer) error) error) error {
+	return func(_ context.Context, into *mlflow.Filler) error {
 		*times++
-		return add(mlflow.File{Path: "a/b", Size: int64(len(text))}, func(w io.Writer) error {
+		return into.Add(mlflow.File{Path: "a/b", Size: int64(len(text))}, func(w *mlflow.Writer) error {
 			_, err := io.WriteString(w, text)
 			return err
 		})
@@ -48,8 +48,8 @@ func TestCacheEvictsTheLongestUnused(t *testing.T) {
 func TestCacheStaysWholeWhenTheDiskIsFull(t *testing.T) {
 	cache, err := mlflow.NewCache(t.TempDir(), 0)
 	require.NoError(t, err)
-	_, _, err = cache.Get(t.Context(), "id", func(_ context.Context, add func(mlflow.File, func(io.Writer) error) error) error {
-		return add(mlflow.File{Path: "a", Size: 9}, func(w io.Writer) error {
+	_, _, err = cache.Get(t.Context(), "id", func(_ context.Context, into *mlflow.Filler) error {
+		return into.Add(mlflow.File{Path: "a", Size: 9}, func(w *mlflow.Writer) error {
 			_, err := io.WriteString(w, "half")
 			require.NoError(t, err)
 			return syscall.ENOSPC

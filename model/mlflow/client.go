@@ -3,16 +3,13 @@ package mlflow
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
+	"log/slog"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +25,7 @@ type Client struct {
 	base *url.URL // nil without a server: only folders can be resolved
 	http *http.Client
 	auth string // the Authorization header, "" for none
+	log  *slog.Logger
 }
 
 // New makes a client. Without a tracking URI it resolves folders alone.
@@ -35,13 +33,8 @@ func New(cfg Config) (*Client, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg}
-	if c.cfg.RetryBase == 0 {
-		c.cfg.RetryBase = 500 * time.Millisecond
-	}
-	if c.cfg.RetryMax == 0 {
-		c.cfg.RetryMax = 7
-	}
+	cfg.setDefaults()
+	c := &Client{cfg: cfg, log: cfg.Log}
 	tr := cfg.Transport
 	if tr == nil {
 		t, err := transport(cfg)
@@ -78,42 +71,19 @@ func sameHost(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-func transport(cfg Config) (*http.Transport, error) {
-	t := &http.Transport{
-		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 4,
-		IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: 2 * time.Minute,
-	}
-	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: cfg.InsecureTLS} //nolint:gosec // the user's explicit wish
-	if cfg.ServerCertPath != "" {
-		pem, err := os.ReadFile(cfg.ServerCertPath)
-		if err != nil {
-			return nil, fmt.Errorf("MLFLOW_TRACKING_SERVER_CERT_PATH: %w", err)
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, errors.New("MLFLOW_TRACKING_SERVER_CERT_PATH: holds no certificate")
-		}
-		t.TLSClientConfig.RootCAs = pool
-	}
-	if cfg.ClientCertPath != "" {
-		cert, err := tls.LoadX509KeyPair(cfg.ClientCertPath, cfg.ClientCertPath)
-		if err != nil {
-			return nil, fmt.Errorf("MLFLOW_TRACKING_CLIENT_CERT_PATH: %w", err)
-		}
-		t.TLSClientConfig.Certificates = []tls.Certificate{cert}
-	}
-	return t, nil
-}
-
 // call is one request of the client.
 type call struct {
 	method  string
 	url     string
-	body    []byte // JSON, or a file's content
-	kind    string // content type of the body
-	alias   bool   // see APIError.Is
-	retry5  int    // attempts after a 500, which some artifacts answer for good; 0 is as for others
-	foreign bool   // another host than the tracking server: no credentials
+	body    []byte            // JSON
+	file    io.ReadSeeker     // in place of body, read once an attempt
+	size    int64             // of file
+	kind    string            // content type of the body
+	header  map[string]string // besides what every call has
+	alias   bool              // see APIError.Is
+	retry5  int               // attempts after a 500, which some artifacts answer for good; 0 is as for others
+	retries int               // attempts after the first; 0: as configured
+	foreign bool              // another host than the tracking server: no credentials
 }
 
 // url builds an address below the base. Segments are given unescaped.
@@ -196,6 +166,9 @@ func (c *Client) do(ctx context.Context, k call) (*http.Response, error) {
 			return nil, fmt.Errorf("mlflow: %w", context.Cause(ctx))
 		}
 		limit := c.cfg.RetryMax
+		if k.retries != 0 {
+			limit = k.retries
+		}
 		if e := (*APIError)(nil); errors.As(err, &e) {
 			if !e.retryable() {
 				return nil, err
@@ -208,15 +181,10 @@ func (c *Client) do(ctx context.Context, k call) (*http.Response, error) {
 			return nil, err
 		}
 		if wait == 0 {
-			d := min(c.cfg.RetryBase<<min(attempt, 10), 30*time.Second)
-			wait = d/2 + rand.N(d/2+1) //nolint:gosec // spreads load, guards nothing
+			wait = c.backoff(attempt)
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil, fmt.Errorf("mlflow: %w", errors.Join(context.Cause(ctx), err))
-		case <-timer.C:
+		if stopped := sleep(ctx, wait); stopped != nil {
+			return nil, fmt.Errorf("mlflow: %w", errors.Join(stopped, err))
 		}
 	}
 }
@@ -225,10 +193,24 @@ func (c *Client) do(ctx context.Context, k call) (*http.Response, error) {
 func (c *Client) once(ctx context.Context, k call) (_ *http.Response, wait time.Duration, err error) {
 	req, err := http.NewRequestWithContext(ctx, k.method, k.url, bytes.NewReader(k.body))
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, fmt.Errorf("mlflow: %w", withoutQuery(err))
+	}
+	if k.file != nil {
+		if _, err := k.file.Seek(0, io.SeekStart); err != nil {
+			return nil, 0, err
+		}
+		body := &sending{from: k.file}
+		defer body.Close() // the transport may hold it a little longer than its call lasts
+		req.Body, req.GetBody, req.ContentLength = body, nil, k.size
+		if k.size == 0 {
+			req.Body = http.NoBody // else it would be sent in chunks
+		}
 	}
 	if k.kind != "" {
 		req.Header.Set("Content-Type", k.kind)
+	}
+	for name, value := range k.header {
+		req.Header.Set(name, value)
 	}
 	if c.auth != "" && !k.foreign {
 		req.Header.Set("Authorization", c.auth)
@@ -238,15 +220,40 @@ func (c *Client) once(ctx context.Context, k call) (_ *http.Response, wait time.
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, 0, fmt.Errorf("mlflow: %w", err)
+		return nil, 0, fmt.Errorf("mlflow: %w", withoutQuery(err))
 	}
 	if resp.StatusCode/100 == 2 {
 		return resp, 0, nil
 	}
 	defer resp.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
-		wait = min(time.Duration(s)*time.Second, 2*time.Minute)
+	return nil, retryAfter(resp.Header.Get("Retry-After"), time.Now()), newAPIError(req, resp.StatusCode, body, k.alias)
+}
+
+// maxWait bounds what a server may have us wait.
+const maxWait = 2 * time.Minute
+
+// retryAfter reads the header, in seconds or as a date; 0 when it says nothing.
+func retryAfter(text string, now time.Time) time.Duration {
+	if s, err := strconv.Atoi(text); err == nil {
+		return time.Duration(min(max(0, s), int(maxWait.Seconds()))) * time.Second
 	}
-	return nil, wait, newAPIError(req, resp.StatusCode, body, k.alias)
+	if at, err := http.ParseTime(text); err == nil {
+		return min(max(0, at.Sub(now)), maxWait)
+	}
+	return 0
+}
+
+// withoutQuery takes an address's query out of an error: that of a presigned
+// one lets its reader in.
+func withoutQuery(err error) error {
+	var e *url.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	at, _, _ := strings.Cut(e.URL, "?")
+	if u, err := url.Parse(at); err == nil {
+		at = u.Redacted()
+	}
+	return fmt.Errorf("%s %s: %w", e.Op, at, e.Err)
 }

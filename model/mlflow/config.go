@@ -2,6 +2,8 @@ package mlflow
 
 import (
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"time"
@@ -20,11 +22,43 @@ type Config struct {
 	Workspace      string `env:"MLFLOW_WORKSPACE" help:"Sent as X-MLFLOW-WORKSPACE."`
 	AllowLocal     bool   `env:"MILLRACE_MODEL_ALLOW_LOCAL_ARTIFACTS" envDefault:"false" help:"Read artifacts that lie at file: paths of a shared file system."`
 
+	Artifacts Artifacts `env:"MILLRACE_MODEL_ARTIFACTS" envDefault:"auto" help:"How a model's files are reached: direct (from the object store, with this process's own credentials), server (through the tracking server, which needs none) or auto (direct where there are credentials that suffice, else server)."`
+	Parallel  int       `env:"MILLRACE_MODEL_DOWNLOADS" envDefault:"4" help:"Files of a model that are downloaded or uploaded at a time."`
+	MaxBytes  int64     `env:"MILLRACE_MODEL_MAX_BYTES" envDefault:"0" help:"Most bytes of one model; a larger one is refused before it is downloaded. 0: the cache's quota alone bounds it."`
+
 	// Set by the program, not by the environment.
 	CredentialsFile string            `env:"-"` // usually ~/.mlflow/credentials; need not exist
 	Transport       http.RoundTripper `env:"-"` // instead of one built from the TLS settings
 	RetryBase       time.Duration     `env:"-"` // first wait between attempts, 500 ms when 0
 	RetryMax        int               `env:"-"` // attempts after the first, 7 when 0, none when negative
+	Stall           time.Duration     `env:"-"` // without a byte before a transfer is begun anew, 1 min when 0
+	ProgressEvery   time.Duration     `env:"-"` // 5 s when 0
+	Log             *slog.Logger      `env:"-"` // for transfers that last, nil for none
+	Open            Opener            `env:"-"` // of object stores, nil for none
+}
+
+func (c *Config) setDefaults() {
+	if c.RetryBase == 0 {
+		c.RetryBase = 500 * time.Millisecond
+	}
+	if c.RetryMax == 0 {
+		c.RetryMax = 7
+	}
+	if c.Stall == 0 {
+		c.Stall = time.Minute
+	}
+	if c.ProgressEvery == 0 {
+		c.ProgressEvery = 5 * time.Second
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Artifacts == "" {
+		c.Artifacts = ArtifactsAuto
+	}
+	if c.Parallel == 0 {
+		c.Parallel = 4
+	}
 }
 
 // Validate joins all that is wrong.
@@ -42,6 +76,15 @@ func (c Config) Validate() error {
 	}
 	if (c.Username == "") != (c.Password == "") && c.CredentialsFile == "" {
 		errs = append(errs, errors.New("MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD: must be set together"))
+	}
+	if a := c.Artifacts; a != "" && a != ArtifactsAuto && a != ArtifactsDirect && a != ArtifactsServer {
+		errs = append(errs, fmt.Errorf("MILLRACE_MODEL_ARTIFACTS: %q is none of auto, direct and server", a))
+	}
+	if c.Parallel < 0 || c.Parallel > 64 {
+		errs = append(errs, fmt.Errorf("MILLRACE_MODEL_DOWNLOADS: %d is not between 1 and 64", c.Parallel))
+	}
+	if c.MaxBytes < 0 {
+		errs = append(errs, fmt.Errorf("MILLRACE_MODEL_MAX_BYTES: %d is not 0 or above", c.MaxBytes))
 	}
 	return errors.Join(errs...)
 }

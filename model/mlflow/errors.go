@@ -17,6 +17,7 @@ var (
 	ErrNoRegistry = errors.New("MLFLOW_TRACKING_URI is not set")
 	ErrArtifact   = errors.New("artifact is not as it should be")
 	ErrNoAccess   = errors.New("artifact store is out of reach")
+	ErrTooLarge   = errors.New("model is too large")
 )
 
 // APIError is an answer of the server other than success.
@@ -84,4 +85,15 @@ func oneLine(s string) string {
 		s = string(r[:300]) + "…"
 	}
 	return s
+}
+
+// Away says that an error is the registry's absence, or its own trouble, rather
+// than an answer to what was asked: no such model, not ready, not allowed.
+func Away(err error) bool {
+	if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrNotReady) || errors.Is(err, ErrFailed) ||
+		errors.Is(err, ErrBadReference) || errors.Is(err, ErrNoRegistry) {
+		return false
+	}
+	var e *APIError
+	return !errors.As(err, &e) || e.retryable()
 }

@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -22,7 +19,7 @@ type Registration struct {
 	Description string            // of the new version
 	Tags        map[string]string // of the new version
 	Experiment  string            // id of the experiment that holds the artifacts, "0" when it is empty
-	Progress    func(file string, done, total int)
+	Progress    func(Progress)    // called now and then by one goroutine; nil logs instead
 }
 
 // Register uploads a model folder and makes it a version of a registered
@@ -126,12 +123,7 @@ func loggedName(name string) string {
 
 func (c *Client) uploadRun(ctx context.Context, r Registration) (version map[string]any, err error) {
 	var out struct {
-		Run struct {
-			Info struct {
-				ID  string `json:"run_id"`
-				URI string `json:"artifact_uri"`
-			} `json:"info"`
-		} `json:"run"`
+		Run runInfo `json:"run"`
 	}
 	in := map[string]any{"experiment_id": r.Experiment, "start_time": time.Now().UnixMilli()}
 	if err := c.send(ctx, http.MethodPost, in, &out, "runs/create"); err != nil {
@@ -144,43 +136,4 @@ func (c *Client) uploadRun(ctx context.Context, r Registration) (version map[str
 	}
 	end := map[string]any{"run_id": info.ID, "status": "FINISHED", "end_time": time.Now().UnixMilli()}
 	return version, c.send(ctx, http.MethodPost, end, nil, "runs/update")
-}
-
-func (c *Client) putFolder(ctx context.Context, r Registration, uri string) error {
-	s, err := c.open(uri)
-	if err != nil {
-		return err
-	}
-	var names []string
-	err = filepath.WalkDir(r.Folder, func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		if !d.Type().IsRegular() {
-			return fmt.Errorf("%s is no regular file", p)
-		}
-		rel, err := filepath.Rel(r.Folder, p)
-		names = append(names, rel)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	for i, name := range names {
-		text, err := os.ReadFile(filepath.Join(r.Folder, name)) //nolint:gosec // walked from the user's folder
-		if err != nil {
-			return err
-		}
-		k := call{
-			method: http.MethodPut, url: s.fileURL(filepath.ToSlash(name)), body: text,
-			kind: "application/octet-stream", foreign: s.foreign,
-		}
-		if err := c.json(ctx, k, nil); err != nil {
-			return fmt.Errorf("upload %s: %w", name, err)
-		}
-		if r.Progress != nil {
-			r.Progress(name, i+1, len(names))
-		}
-	}
-	return nil
 }

@@ -100,17 +100,31 @@ func (c *Client) DownloadURI(ctx context.Context, name, version string) (string,
 	return out.URI, err
 }
 
-// RunArtifacts returns a run's artifact URI.
-func (c *Client) RunArtifacts(ctx context.Context, id string) (string, error) {
+// runInfo is the part of a run that leads to its artifacts.
+type runInfo struct {
+	Info struct {
+		ID  string `json:"run_id"`
+		URI string `json:"artifact_uri"`
+	} `json:"info"`
+	Outputs struct {
+		Models []struct {
+			ID string `json:"model_id"`
+		} `json:"model_outputs"`
+	} `json:"outputs"`
+}
+
+func (c *Client) run(ctx context.Context, id string) (*runInfo, error) {
 	var out struct {
-		Run struct {
-			Info struct {
-				URI string `json:"artifact_uri"`
-			} `json:"info"`
-		} `json:"run"`
+		Run runInfo `json:"run"`
 	}
 	err := c.get(ctx, &out, url.Values{"run_id": {id}}, "runs/get")
-	return out.Run.Info.URI, err
+	return &out.Run, err
+}
+
+// RunArtifacts returns a run's artifact URI.
+func (c *Client) RunArtifacts(ctx context.Context, id string) (string, error) {
+	run, err := c.run(ctx, id)
+	return run.Info.URI, err
 }
 
 // LoggedModel is a model of MLflow 3 that belongs to no registered model.

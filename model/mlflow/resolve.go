@@ -1,11 +1,13 @@
 package mlflow
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -19,6 +21,8 @@ type Resolved struct {
 	ArtifactURI string // where the bytes are; of a folder its path
 	Source      string // as it was registered
 	Status      string
+	RunID       string // that made it, "" when the registry does not tell
+	ModelID     string // of the logged model that holds its files, "" for none
 }
 
 // Resolve asks what a reference names at the moment.
@@ -42,13 +46,13 @@ func (c *Client) resolve(ctx context.Context, r Ref) (Resolved, error) {
 		if err := checkStatus(strings.TrimPrefix(m.Status, "LOGGED_MODEL_"), ""); err != nil {
 			return Resolved{}, err
 		}
-		return c.identified(Resolved{Ref: r, Name: m.Name, Version: r.ID, ArtifactURI: m.ArtifactURI, Source: r.String(), Status: m.Status}, m.Created), nil
+		return c.identified(Resolved{Ref: r, Name: m.Name, Version: r.ID, ArtifactURI: m.ArtifactURI, Source: r.String(), Status: m.Status, ModelID: r.ID}, m.Created), nil
 	case KindRun:
-		uri, err := c.RunArtifacts(ctx, r.ID)
+		uri, id, err := c.runModel(ctx, r)
 		if err != nil {
 			return Resolved{}, err
 		}
-		return c.identified(Resolved{Ref: r, Name: r.Path, Version: r.ID, ArtifactURI: joinURI(uri, r.Path), Source: r.String(), Status: "READY"}, 0), nil
+		return c.identified(Resolved{Ref: r, Name: r.Path, Version: r.ID, ArtifactURI: uri, Source: r.String(), Status: "READY", RunID: r.ID, ModelID: id}, 0), nil
 	case KindAlias:
 		return c.ofVersion(ctx, r)(c.ByAlias(ctx, r.Name, r.Alias))
 	case KindVersion:
@@ -90,34 +94,61 @@ func (c *Client) ofVersion(ctx context.Context, r Ref) func(*ModelVersion, error
 		if uri == "" {
 			uri = v.Source
 		}
-		if uri, err = c.concrete(ctx, uri); err != nil {
+		out := Resolved{Ref: r, Name: v.Name, Version: v.Version, Source: v.Source, Status: v.Status, RunID: v.RunID}
+		if s, err := ParseRef(v.Source); err == nil && s.Kind == KindLoggedModel {
+			out.ModelID = s.ID // the server gives it nowhere else
+		}
+		var id string
+		if out.ArtifactURI, id, err = c.concrete(ctx, uri); err != nil {
 			return Resolved{}, err
 		}
-		return c.identified(Resolved{Ref: r, Name: v.Name, Version: v.Version, ArtifactURI: uri, Source: v.Source, Status: v.Status}, v.Created), nil
+		out.ModelID = cmp.Or(out.ModelID, id)
+		return c.identified(out, v.Created), nil
 	}
 }
 
-// concrete replaces runs:/ and models:/m-… by the store's own address.
-func (c *Client) concrete(ctx context.Context, uri string) (string, error) {
+// concrete replaces runs:/ and models:/m-… by the store's own address. id is
+// that of the logged model that it is, "" for none.
+func (c *Client) concrete(ctx context.Context, uri string) (_, id string, err error) {
 	if !strings.HasPrefix(uri, "runs:") && !strings.HasPrefix(uri, "models:") {
-		return uri, nil
+		return uri, "", nil
 	}
 	r, err := ParseRef(uri)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	if r.Kind == KindRun {
-		base, err := c.RunArtifacts(ctx, r.ID)
-		return joinURI(base, r.Path), err
+		return c.runModel(ctx, r)
 	}
 	if r.Kind == KindLoggedModel {
 		m, err := c.LoggedModel(ctx, r.ID)
 		if err != nil {
-			return "", err
+			return "", "", err
 		}
-		return m.ArtifactURI, nil
+		return m.ArtifactURI, r.ID, nil
 	}
-	return "", fmt.Errorf("%w: a version whose source is another version, %s", ErrBadReference, uri)
+	return "", "", fmt.Errorf("%w: a version whose source is another version, %s", ErrBadReference, uri)
+}
+
+// runModel finds the model at a path of a run: the logged model of that name
+// that the run made, as MLflow 3 keeps them, else a folder of its artifacts.
+func (c *Client) runModel(ctx context.Context, r Ref) (uri, id string, err error) {
+	run, err := c.run(ctx, r.ID)
+	if err != nil {
+		return "", "", err
+	}
+	name, below, deeper := strings.Cut(r.Path, "/")
+	for _, out := range slices.Backward(run.Outputs.Models) { // the latest of a name
+		m, err := c.LoggedModel(ctx, out.ID)
+		if err != nil || m.Name != name {
+			continue // one that was deleted is no model of the run any more
+		}
+		if deeper {
+			return joinURI(m.ArtifactURI, below), "", nil
+		}
+		return m.ArtifactURI, out.ID, nil
+	}
+	return joinURI(run.Info.URI, r.Path), "", nil
 }
 
 func checkStatus(status, message string) error {

@@ -1,0 +1,139 @@
+package blobstore
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strings"
+
+	"gocloud.dev/blob"
+	"gocloud.dev/gcerrors"
+
+	"github.com/millrace/millrace/model/mlflow"
+)
+
+// Open opens the folder of an artifact URI. Without direct it fails with
+// [mlflow.ErrNoAccess] when there are no credentials for the store; with it,
+// it tries what can be had without.
+func (c Config) Open(ctx context.Context, uri string, direct bool) (mlflow.Bucket, error) {
+	a, err := parse(uri)
+	if err != nil {
+		return nil, fmt.Errorf("%w: artifact URI: %w", mlflow.ErrArtifact, err)
+	}
+	f := &folder{address: a}
+	switch a.kind {
+	case kindS3:
+		err = c.openS3(ctx, f)
+	case kindGCS:
+		err = c.openGCS(ctx, f, direct)
+	case kindAzure:
+		err = c.openAzure(ctx, f)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// folder is a model's folder in a bucket.
+type folder struct {
+	address
+	bucket *blob.Bucket
+	// more completes a body with what a store tells beyond the common part.
+	more func(r *blob.Reader, b *mlflow.Body)
+	// noAccess says that an error means that another way may do better.
+	noAccess func(error) bool
+}
+
+// Files lists all objects below the folder, with the checksums of the listing
+// where they are of the whole content.
+func (f *folder) Files(ctx context.Context, limit int) ([]mlflow.File, error) {
+	var files []mlflow.File
+	it := f.bucket.List(&blob.ListOptions{Prefix: f.prefix()})
+	for {
+		o, err := it.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, f.failed(ctx, err)
+		}
+		name := strings.TrimPrefix(o.Key, f.prefix())
+		if strings.HasSuffix(name, "/") && o.Size == 0 || name == "" {
+			continue // what consoles make to show a folder
+		}
+		if len(files) >= limit {
+			return nil, fmt.Errorf("%w: more than %d files", mlflow.ErrArtifact, limit)
+		}
+		file := mlflow.File{Path: name, Size: o.Size}
+		if f.kind != kindS3 && len(o.MD5) == 16 { // S3's may be no MD5; Open sees it
+			file.MD5 = hex.EncodeToString(o.MD5)
+		}
+		files = append(files, file)
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("%w: nothing at %s in %s", mlflow.ErrNotFound, f.path, f.address.bucket)
+	}
+	return files, nil
+}
+
+// Open reads an object from an offset on.
+func (f *folder) Open(ctx context.Context, file mlflow.File, offset int64) (*mlflow.Body, error) {
+	r, err := f.bucket.NewRangeReader(ctx, f.prefix()+file.Path, offset, -1, nil)
+	if err != nil {
+		return nil, f.failed(ctx, err)
+	}
+	b := &mlflow.Body{ReadCloser: r, Offset: offset, Size: r.Size(), MD5: file.MD5}
+	b.ETag = r.ModTime().UTC().String()
+	f.more(r, b)
+	return b, nil
+}
+
+// Put writes an object.
+func (f *folder) Put(ctx context.Context, name string, size int64, content io.ReadSeeker) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // a writer that is closed after it writes what it has
+	w, err := f.bucket.NewWriter(ctx, f.prefix()+name, &blob.WriterOptions{ContentType: "application/octet-stream"})
+	if err != nil {
+		return f.failed(ctx, err)
+	}
+	n, err := io.Copy(w, content)
+	if err == nil && n != size {
+		err = fmt.Errorf("the file has changed: %d bytes instead of %d", n, size)
+	}
+	if err != nil {
+		cancel()
+		return errors.Join(err, w.Close())
+	}
+	if err := w.Close(); err != nil {
+		return f.failed(ctx, err)
+	}
+	return nil
+}
+
+// Close closes the connection.
+func (f *folder) Close() error { return f.bucket.Close() }
+
+// failed sorts a store's error.
+func (f *folder) failed(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	// A presigned address or a signature may be in the text of a URL.
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = fmt.Errorf("%s: %w", u.Op, u.Err)
+	}
+	_, network := errors.AsType[net.Error](err)
+	code := gcerrors.Code(err)
+	switch {
+	case code == gcerrors.PermissionDenied, f.noAccess(err), network:
+		return fmt.Errorf("%w: %s: %w", mlflow.ErrNoAccess, f.address.bucket, err)
+	case code == gcerrors.NotFound:
+		return fmt.Errorf("%w: in %s: %w", mlflow.ErrNotFound, f.address.bucket, err)
+	}
+	return fmt.Errorf("%s: %w", f.address.bucket, err)
+}
