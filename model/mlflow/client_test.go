@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -258,3 +259,5 @@ func TestFaults(t *testing.T) {
 	_, _, err = c.Fetch(t.Context(), cache, r, nil)
 	require.ErrorIs(t, err, mlflow.ErrArtifact)
 }
+
+func logTo(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
