@@ -21,7 +21,7 @@ import (
 )
 
 // azure speaks the calls of Azure's Blob service that a download needs: List
-// Blobs and Get Blob. It answers only a signed request for its account.
+// Blobs, Get Blob and Put Blob. It answers only a signed request for its account.
 type azure struct {
 	mu    sync.Mutex
 	files map[string]string
@@ -45,6 +45,12 @@ func (s *azure) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.list(w, r.URL.Query().Get("prefix"))
 		return
 	}
+	if r.Method == http.MethodPut {
+		text, _ := io.ReadAll(r.Body)
+		s.files[strings.TrimPrefix(p, "/")] = string(text)
+		w.WriteHeader(http.StatusCreated)
+		return
+	}
 	text, ok := s.files[strings.TrimPrefix(p, "/")]
 	if !ok {
 		w.Header().Set("X-Ms-Error-Code", "BlobNotFound")
@@ -61,6 +67,12 @@ func (s *azure) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w = &cutting{ResponseWriter: w, left: 12_345}
 	}
 	http.ServeContent(w, r, "", time.Unix(1, 0), strings.NewReader(text))
+}
+
+func (s *azure) change(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
 }
 
 func (s *azure) md5(text string) string {
@@ -136,21 +148,40 @@ func TestAzure(t *testing.T) {
 			dir, err := fetch(t, cfg, c.uri)
 			require.NoError(t, err)
 			requireFiles(t, dir, model)
-			if c.host != "" {
-				require.Equal(t, []string{c.host}, slices.Compact(s.hosts))
-			}
-			s.cut = true
+			s.change(func() {
+				if c.host != "" {
+					require.Equal(t, []string{c.host}, slices.Compact(s.hosts))
+				}
+				s.cut = true
+			})
 			dir, err = fetch(t, cfg, c.uri)
 			require.NoError(t, err)
 			requireFiles(t, dir, model)
-			s.sum = "AAAAAAAAAAAAAAAAAAAAAA=="
+			s.change(func() { s.sum = "AAAAAAAAAAAAAAAAAAAAAA==" })
 			_, err = fetch(t, cfg, c.uri)
 			require.ErrorIs(t, err, mlflow.ErrArtifact)
-			s.auth = "another"
+			s.change(func() { s.auth = "another" })
 			_, err = fetch(t, cfg, c.uri)
 			require.ErrorIs(t, err, mlflow.ErrNoAccess)
 		})
 	}
+}
+
+// TestAzureUploads: one that fails says so.
+func TestAzureUploads(t *testing.T) {
+	s, srv := startAzure(t, "SharedKey acc:")
+	base, err := url.Parse(srv.URL)
+	require.NoError(t, err)
+	b, err := blobstore.Config{AzureKey: azureKey, Transport: to{base}}.Open(t.Context(), "wasbs://box@acc.blob.core.windows.net/up", true)
+	require.NoError(t, err)
+	put(t, b, map[string]string{"a": "text", "empty": ""})
+	s.change(func() {
+		require.Equal(t, "text", s.files["up/a"])
+		require.Contains(t, s.files, "up/empty")
+		s.auth = "another"
+	})
+	require.ErrorIs(t, b.Put(t.Context(), "b", 4, strings.NewReader("text")), mlflow.ErrNoAccess)
+	require.Error(t, b.Put(t.Context(), "b", 5, strings.NewReader("text")))
 }
 
 func TestAzureRefuses(t *testing.T) {

@@ -95,24 +95,32 @@ func (f *folder) Open(ctx context.Context, file mlflow.File, offset int64) (*mlf
 
 // Put writes an object.
 func (f *folder) Put(ctx context.Context, name string, size int64, content io.ReadSeeker) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // a writer that is closed after it writes what it has
-	w, err := f.bucket.NewWriter(ctx, f.prefix()+name, &blob.WriterOptions{ContentType: "application/octet-stream"})
+	if _, err := content.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	// Not by a Writer: Azure's may panic in Close when an upload fails.
+	exact := &exactly{Reader: content, left: size}
+	err := f.bucket.Upload(ctx, f.prefix()+name, exact, &blob.WriterOptions{ContentType: "application/octet-stream"})
 	if err != nil {
-		return f.failed(ctx, err)
-	}
-	n, err := io.Copy(w, content)
-	if err == nil && n != size {
-		err = fmt.Errorf("the file has changed: %d bytes instead of %d", n, size)
-	}
-	if err != nil {
-		cancel()
-		return errors.Join(err, w.Close())
-	}
-	if err := w.Close(); err != nil {
 		return f.failed(ctx, err)
 	}
 	return nil
+}
+
+// exactly is a file of a known size, and fails when that has changed.
+type exactly struct {
+	io.Reader
+	left int64
+}
+
+var errChanged = errors.New("the file has changed meanwhile")
+
+func (e *exactly) Read(p []byte) (int, error) {
+	n, err := e.Reader.Read(p)
+	if e.left -= int64(n); e.left < 0 || errors.Is(err, io.EOF) && e.left != 0 {
+		return 0, errChanged
+	}
+	return n, err
 }
 
 // Close closes the connection.
