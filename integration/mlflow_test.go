@@ -43,7 +43,7 @@ func sharedRegistry(t *testing.T) *registry {
 		dir := filepath.Join(root(t), ".build", "integration", "mlflow")
 		require.NoError(t, os.RemoveAll(dir))
 		require.NoError(t, os.MkdirAll(dir, 0o750))
-		shared.that = launchRegistry(t, dir)
+		shared.that = launchRegistry(t, dir, nil, "--artifacts-destination", filepath.Join(dir, "artifacts"))
 	}
 	return shared.that
 }
@@ -51,22 +51,27 @@ func sharedRegistry(t *testing.T) *registry {
 // newRegistry starts a server of the test's own.
 func newRegistry(t *testing.T) *registry {
 	t.Helper()
-	r := launchRegistry(t, t.TempDir())
+	dir := t.TempDir()
+	r := launchRegistry(t, dir, nil, "--artifacts-destination", filepath.Join(dir, "artifacts"))
 	t.Cleanup(r.proc.stop)
 	return r
 }
 
-func launchRegistry(t *testing.T, dir string) *registry {
+// launchRegistry starts a server that keeps its database in dir, with env and
+// the arguments for its artifacts.
+func launchRegistry(t *testing.T, dir string, more []string, artifacts ...string) *registry {
 	t.Helper()
 	venv := fetched(t, "fetch-venv.sh", "mlflow")
 	addr := freeAddr(t)
 	host, port, err := net.SplitHostPort(addr)
 	require.NoError(t, err)
-	env := inherited("MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false", "MLFLOW_DISABLE_TELEMETRY=true")
+	env := append(inherited("MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false", "MLFLOW_DISABLE_TELEMETRY=true"), more...)
 	r := &registry{url: "http://" + addr}
-	r.proc = launch(t, "mlflow", filepath.Join(dir, "mlflow.log"), env, filepath.Join(venv, "bin", "mlflow"), "server",
-		"--backend-store-uri", "sqlite:///"+filepath.Join(dir, "mlflow.db"), "--artifacts-destination", filepath.Join(dir, "artifacts"),
-		"--host", host, "--port", port, "--workers", "1")
+	args := append([]string{
+		filepath.Join(venv, "bin", "mlflow"), "server", "--backend-store-uri", "sqlite:///" + filepath.Join(dir, "mlflow.db"),
+		"--host", host, "--port", port, "--workers", "1",
+	}, artifacts...)
+	r.proc = launch(t, "mlflow", filepath.Join(dir, "mlflow.log"), env, args...)
 	r.proc.ready(t, 5*time.Minute, func(ctx context.Context) error {
 		_, err := get(ctx, r.url+"/health")
 		return err

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/millrace/millrace/bundled"
 	"github.com/millrace/millrace/metrics"
@@ -30,11 +31,11 @@ type sourceConfig struct {
 
 // storeConfig is where models are kept, and what a request of one may hold.
 type storeConfig struct {
-	CacheDir    string `env:"MODEL_CACHE_DIR" help:"Folder that downloaded models are kept in; empty: millrace/models in the user's cache folder."`
-	CacheQuota  int64  `env:"MODEL_CACHE_QUOTA" envDefault:"10737418240" help:"Bytes that downloaded models may take before those unused for longest are removed; 0: no bound."`
-	Stale       bool   `env:"MODEL_STALE" envDefault:"true" help:"While the registry is out of reach, start with the version that the reference named last, when the cache has it."`
-	MaxRows     int    `env:"MAX_ROWS" envDefault:"4096" help:"Most rows in one request."`
-	MaxElements int64  `env:"MAX_ELEMENTS" envDefault:"4194304" help:"Most numbers or strings in one request's tensors."`
+	CacheDir    string        `env:"MODEL_CACHE_DIR" help:"Folder that downloaded models are kept in; empty: millrace/models in the user's cache folder."`
+	CacheQuota  int64         `env:"MODEL_CACHE_QUOTA" envDefault:"10737418240" help:"Bytes that downloaded models may take before those unused for longest are removed; 0: no bound."`
+	StaleAfter  time.Duration `env:"MODEL_STALE_AFTER" envDefault:"10s" help:"How long the registry may be out of reach at a start before the version that the reference named last serves, from the cache; 0: never."`
+	MaxRows     int           `env:"MAX_ROWS" envDefault:"4096" help:"Most rows in one request."`
+	MaxElements int64         `env:"MAX_ELEMENTS" envDefault:"4194304" help:"Most numbers or strings in one request's tensors."`
 }
 
 // Validate reports every mistake, each with the variable that holds it.
@@ -46,6 +47,7 @@ func (c storeConfig) Validate() error {
 		}
 	}
 	check(c.CacheQuota >= 0, "MODEL_CACHE_QUOTA", "0 or above", c.CacheQuota)
+	check(c.StaleAfter >= 0, "MODEL_STALE_AFTER", "0s or above", c.StaleAfter)
 	check(c.MaxRows > 0, "MAX_ROWS", "above 0", c.MaxRows)
 	check(c.MaxElements > 0, "MAX_ELEMENTS", "above 0", c.MaxElements)
 	return errors.Join(errs...)

@@ -19,9 +19,6 @@ type memory struct {
 	current atomic.Pointer[mlflow.Resolved] // what the registry said last, nil when it was not asked
 }
 
-// askFor bounds how long a registry is asked when the cache could serve.
-const askFor = 10 * time.Second
-
 // resolve asks the registry. stale says why the answer is from memory.
 func (m *memory) resolve(ctx context.Context) (r mlflow.Resolved, stale, err error) {
 	last, ok := m.recall()
@@ -30,7 +27,8 @@ func (m *memory) resolve(ctx context.Context) (r mlflow.Resolved, stale, err err
 		m.keep(r, err)
 		return r, nil, err
 	}
-	ask, cancel := context.WithTimeoutCause(ctx, askFor, fmt.Errorf("the registry does not answer within %s", askFor))
+	limit := m.source.cfg.Store.StaleAfter
+	ask, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the registry does not answer within %s (MILLRACE_MODEL_STALE_AFTER)", limit))
 	defer cancel()
 	r, err = m.source.client.Resolve(ask, m.ref)
 	if err == nil || ctx.Err() != nil || !mlflow.Away(err) {
@@ -38,7 +36,7 @@ func (m *memory) resolve(ctx context.Context) (r mlflow.Resolved, stale, err err
 		return r, nil, err
 	}
 	m.current.Store(nil)
-	stale = fmt.Errorf("the registry is out of reach: this is what the reference named on %s (MILLRACE_MODEL_STALE=false waits instead): %w",
+	stale = fmt.Errorf("the registry is out of reach: this is what the reference named on %s: %w",
 		last.At.Format(time.RFC3339), err)
 	m.source.log.Warn("the registry is out of reach; starting with the version that the reference named last, which may have moved",
 		"reference", m.ref.String(), "version", last.Resolved.Version, "named_on", last.At, "error", err)
@@ -53,7 +51,7 @@ func (m *memory) keep(r mlflow.Resolved, err error) {
 
 // recall gives what the reference named last, when that may serve now.
 func (m *memory) recall() (mlflow.Remembered, bool) {
-	if m.ref.Kind == mlflow.KindFolder || !m.source.cfg.Store.Stale || m.serves.Load() {
+	if m.ref.Kind == mlflow.KindFolder || m.source.cfg.Store.StaleAfter == 0 || m.serves.Load() {
 		return mlflow.Remembered{}, false
 	}
 	cache, err := m.source.cache()
