@@ -39,6 +39,9 @@ func (c Config) Open(ctx context.Context, uri string, direct bool) (mlflow.Bucke
 	return f, nil
 }
 
+// attempts bounds how often the clouds' libraries begin one request.
+const attempts = 4
+
 // folder is a model's folder in a bucket.
 type folder struct {
 	address

@@ -47,8 +47,14 @@ func (c Config) openGCS(ctx context.Context, f *folder, direct bool) error {
 	}
 	f.more, f.noAccess = moreOfGCS, gcsNoAccess
 	var err error
-	f.bucket, err = gcsblob.OpenBucket(ctx, client, f.address.bucket, &opts)
-	return err
+	if f.bucket, err = gcsblob.OpenBucket(ctx, client, f.address.bucket, &opts); err != nil {
+		return err
+	}
+	var inner *storage.Client
+	if f.bucket.As(&inner) { // else it tries for as long as ctx lets it
+		inner.SetRetry(storage.WithMaxAttempts(attempts))
+	}
+	return nil
 }
 
 // moreOfGCS takes the generation, which is another for each content. The

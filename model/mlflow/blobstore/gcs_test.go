@@ -57,6 +57,8 @@ func TestGCS(t *testing.T) {
 
 	_, err = fetch(t, cfg, "gs://bucket/nothing")
 	require.ErrorIs(t, err, mlflow.ErrNotFound)
+	_, err = fetch(t, blobstore.Config{GCSEndpoint: "127.0.0.1:1"}, "gs://bucket/0/m")
+	require.ErrorIs(t, err, mlflow.ErrNoAccess, "nobody listens there")
 	denied.Store(true)
 	_, err = fetch(t, cfg, "gs://bucket/0/m")
 	require.ErrorIs(t, err, mlflow.ErrNoAccess)

@@ -74,7 +74,7 @@ func (c Config) awsConfig(ctx context.Context) (aws.Config, error) {
 			t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true} //nolint:gosec // the user's explicit wish
 		}
 	})
-	cfg, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(client), config.WithRetryMaxAttempts(5),
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(client), config.WithRetryMaxAttempts(attempts),
 		config.WithLogger(logging.Nop{}))
 	if err == nil && cfg.Region == "" {
 		cfg.Region = "us-east-1" // as boto3 has it

@@ -141,6 +141,8 @@ func TestS3Refuses(t *testing.T) {
 	require.ErrorIs(t, err, mlflow.ErrNotFound)
 	_, err = fetch(t, cfg, "s3://no-such-bucket/m")
 	require.ErrorIs(t, err, mlflow.ErrNoAccess)
+	_, err = fetch(t, blobstore.Config{S3Endpoint: "http://127.0.0.1:1"}, "s3://bucket/m")
+	require.ErrorIs(t, err, mlflow.ErrNoAccess, "nobody listens there")
 
 	s.fault = func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasSuffix(r.URL.Path, "MLmodel") {
