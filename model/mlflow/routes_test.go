@@ -163,38 +163,41 @@ func TestRoutes(t *testing.T) {
 	}
 	cases := map[string]struct {
 		ref    mlflow.Ref
-		server tracking
+		server *tracking
 		mode   mlflow.Artifacts
 		open   func(*bucket) mlflow.Opener
 		via    string // the route that every file took
 		all    bool   // files that MLmodel does not name came as well
 		err    string
 	}{
-		"direct":                   {ref: version, server: tracking{uri: "s3://b/x"}, open: func(b *bucket) mlflow.Opener { return b.opener() }, all: true},
-		"no store here":            {ref: version, server: tracking{uri: "s3://b/0/r/artifacts/model", run: "r"}, via: "run", all: true},
-		"no credentials":           {ref: version, server: tracking{uri: "s3://b/0/r/artifacts/model", run: "r"}, open: func(*bucket) mlflow.Opener { return never }, via: "run", all: true},
-		"denied on reading":        {ref: version, server: tracking{uri: "s3://b/0/r/artifacts/model", run: "r"}, open: func(b *bucket) mlflow.Opener { b.deny = true; return b.opener() }, via: "run", all: true},
-		"server asked for":         {ref: version, server: tracking{uri: "s3://b/0/r/artifacts/model", run: "r"}, mode: mlflow.ArtifactsServer, open: func(b *bucket) mlflow.Opener { return b.opener() }, via: "run", all: true},
-		"logged model":             {ref: version, server: tracking{source: "models:/m-1", uri: "abfss://f@a.dfs.core.windows.net/x"}, via: "logged", all: true},
+		"direct":                   {ref: version, server: &tracking{uri: "s3://b/x"}, open: func(b *bucket) mlflow.Opener { return b.opener() }, all: true},
+		"no store here":            {ref: version, server: &tracking{uri: "s3://b/0/r/artifacts/model", run: "r"}, via: "run", all: true},
+		"no credentials":           {ref: version, server: &tracking{uri: "s3://b/0/r/artifacts/model", run: "r"}, open: func(*bucket) mlflow.Opener { return never }, via: "run", all: true},
+		"denied on reading":        {ref: version, server: &tracking{uri: "s3://b/0/r/artifacts/model", run: "r"}, open: func(b *bucket) mlflow.Opener { b.deny = true; return b.opener() }, via: "run", all: true},
+		"server asked for":         {ref: version, server: &tracking{uri: "s3://b/0/r/artifacts/model", run: "r"}, mode: mlflow.ArtifactsServer, open: func(b *bucket) mlflow.Opener { return b.opener() }, via: "run", all: true},
+		"logged model":             {ref: version, server: &tracking{source: "models:/m-1", uri: "abfss://f@a.dfs.core.windows.net/x"}, via: "logged", all: true},
 		"runs:/ of a logged model": {ref: mlflow.Ref{Kind: mlflow.KindRun, ID: "r", Path: "clf"}, via: "logged", all: true},
 		"runs:/":                   {ref: mlflow.Ref{Kind: mlflow.KindRun, ID: "r", Path: "model"}, via: "run", all: true},
 		"models:/m-":               {ref: mlflow.Ref{Kind: mlflow.KindLoggedModel, ID: "m-1"}, via: "logged", all: true},
-		"a version of no run":      {ref: version, server: tracking{uri: "s3://b/anywhere"}, via: "version"},
-		"a server's own folder":    {ref: version, server: tracking{uri: "/srv/artifacts/model"}, via: "version"},
-		"a scheme of its own":      {ref: version, server: tracking{uri: "hdfs://h/model"}, via: "version"},
-		"plain web server":         {ref: version, server: tracking{uri: "http://HOST/prefix/plain/model"}, via: "plain"},
+		"a version of no run":      {ref: version, server: &tracking{uri: "s3://b/anywhere"}, via: "version"},
+		"a server's own folder":    {ref: version, server: &tracking{uri: "/srv/artifacts/model"}, via: "version"},
+		"a scheme of its own":      {ref: version, server: &tracking{uri: "hdfs://h/model"}, via: "version"},
+		"plain web server":         {ref: version, server: &tracking{uri: "http://HOST/prefix/plain/model"}, via: "plain"},
 		"direct asked for": {
-			ref: version, server: tracking{uri: "s3://b/0/r/artifacts/model", run: "r"}, mode: mlflow.ArtifactsDirect,
+			ref: version, server: &tracking{uri: "s3://b/0/r/artifacts/model", run: "r"}, mode: mlflow.ArtifactsDirect,
 			open: func(*bucket) mlflow.Opener { return never }, err: "directly from s3:: artifact store is out of reach: no credentials",
 		},
 		"neither way": {
-			ref: version, server: tracking{uri: "s3://b/0/r/artifacts/model", run: "r", deny: true},
+			ref: version, server: &tracking{uri: "s3://b/0/r/artifacts/model", run: "r", deny: true},
 			open: func(*bucket) mlflow.Opener { return never }, err: "through the tracking server: list artifacts: mlflow: GET",
 		},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			s := &c.server
+			s := c.server
+			if s == nil {
+				s = &tracking{}
+			}
 			s.files = modelFiles(t)
 			srv := httptest.NewServer(s)
 			defer srv.Close()

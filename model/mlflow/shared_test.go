@@ -3,6 +3,7 @@ package mlflow_test
 import (
 	"bytes"
 	"context"
+	"flag"
 	"io"
 	"os"
 	"os/exec"
@@ -55,15 +56,21 @@ func TestCacheIsFilledOnce(t *testing.T) {
 	wg.Wait()
 }
 
+// What TestCacheOfProcesses tells the processes that it starts.
+var (
+	processCache = flag.String("process-cache", "", "of TestCacheOfProcesses")
+	processHangs = flag.Bool("process-hangs", false, "of TestCacheOfProcesses")
+)
+
 // TestCacheOfProcesses runs this test in processes of their own: one that is
 // killed in the middle, and three at a time that come after it.
 func TestCacheOfProcesses(t *testing.T) {
-	if dir := os.Getenv("CACHE_OF_PROCESSES"); dir != "" {
-		cache, err := mlflow.NewCache(dir, 0)
+	if *processCache != "" {
+		cache, err := mlflow.NewCache(*processCache, 0)
 		require.NoError(t, err)
 		_, release, err := cache.Get(t.Context(), "id", func(ctx context.Context, into *mlflow.Filler) error {
 			_, _ = os.Stdout.WriteString("FETCHING\n")
-			if os.Getenv("CACHE_OF_PROCESSES_HANGS") != "" {
+			if *processHangs {
 				return into.Add(mlflow.File{Path: "a", Size: -1}, func(w *mlflow.Writer) error {
 					_, _ = io.WriteString(w, "half")
 					_, _ = os.Stdout.WriteString("HANGING\n")
@@ -78,12 +85,11 @@ func TestCacheOfProcesses(t *testing.T) {
 		return
 	}
 	dir := t.TempDir()
-	process := func(env ...string) *exec.Cmd {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestCacheOfProcesses$", "-test.v") //nolint:gosec // this test
-		cmd.Env = append(cmd.Environ(), append(env, "CACHE_OF_PROCESSES="+dir)...)
-		return cmd
+	process := func(more ...string) *exec.Cmd {
+		args := append([]string{"-test.run=^TestCacheOfProcesses$", "-test.v", "-process-cache=" + dir}, more...)
+		return exec.CommandContext(t.Context(), os.Args[0], args...)
 	}
-	killed := process("CACHE_OF_PROCESSES_HANGS=1")
+	killed := process("-process-hangs")
 	out, err := killed.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, killed.Start())

@@ -18,7 +18,7 @@ import (
 // TestGCS runs against fake-gcs-server, which speaks the JSON and the XML
 // interface of Google Cloud Storage.
 func TestGCS(t *testing.T) {
-	var real http.Handler
+	var fakeGCS http.Handler
 	var cut, denied atomic.Bool
 	var ranges atomic.Int32
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -31,14 +31,14 @@ func TestGCS(t *testing.T) {
 		case strings.Contains(r.URL.Path, "model.onnx") && r.Method == http.MethodGet && cut.Swap(false):
 			w = &cutting{ResponseWriter: w, left: 12_345}
 		}
-		real.ServeHTTP(w, r)
+		fakeGCS.ServeHTTP(w, r)
 	}))
 	defer srv.Close()
 	host := strings.TrimPrefix(srv.URL, "http://")
 	fake, err := fakestorage.NewServerWithOptions(fakestorage.Options{NoListener: true, PublicHost: host, ExternalURL: srv.URL})
 	require.NoError(t, err)
 	defer fake.Stop()
-	real = fake.HTTPHandler()
+	fakeGCS = fake.HTTPHandler()
 	fake.CreateBucketWithOpts(fakestorage.CreateBucketOpts{Name: "bucket"})
 
 	cfg := blobstore.Config{GCSEndpoint: host}

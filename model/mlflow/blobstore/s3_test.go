@@ -42,13 +42,13 @@ func startS3(t *testing.T) *s3 {
 	backend := s3mem.New()
 	require.NoError(t, backend.CreateBucket("bucket"))
 	s := &s3{}
-	real := gofakes3.New(backend).Server()
+	fake := gofakes3.New(backend).Server()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.asked, s.ranges = append(s.asked, r.Method+" "+r.URL.Path), append(s.ranges, r.Header.Get("Range"))
 		s.mu.Unlock()
 		if s.fault == nil || !s.fault(w, r) {
-			real.ServeHTTP(w, r)
+			fake.ServeHTTP(w, r)
 		}
 	}))
 	t.Cleanup(srv.Close)
