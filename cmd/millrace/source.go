@@ -15,8 +15,8 @@ import (
 	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/model/load"
 	"github.com/millrace/millrace/model/mlflow"
-	"github.com/millrace/millrace/model/remote"
 	"github.com/millrace/millrace/model/mlflow/blobstore"
+	"github.com/millrace/millrace/model/remote"
 )
 
 // sourceConfig is what is needed to open a model by its reference. A command

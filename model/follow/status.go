@@ -33,7 +33,7 @@ type Status struct {
 	LastPoll  time.Time `json:"last_poll,omitzero"`
 	LastError string    `json:"last_error,omitempty"`
 	Endpoint  any       `json:"endpoint,omitempty"` // of a model that is served elsewhere
-	Stale     string    `json:"stale,omitempty"` // why what serves is what the reference named last, not now
+	Stale     string    `json:"stale,omitempty"`    // why what serves is what the reference named last, not now
 }
 
 func (t *target) status() Status {
