@@ -165,6 +165,12 @@ func (s *server) list(w http.ResponseWriter, dir string) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"files": files})
 }
 
+func (s *server) breaks(fault func(w http.ResponseWriter, r *http.Request) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fault = fault
+}
+
 func start(t *testing.T) (*server, *mlflow.Client, *mlflow.Cache, string) {
 	t.Helper()
 	s := &server{files: map[string][]byte{}}
@@ -224,23 +230,23 @@ func TestFaults(t *testing.T) {
 	ref, err := mlflow.ParseRef("models:/fraud/1")
 	require.NoError(t, err)
 	n := 0
-	s.fault = func(w http.ResponseWriter, _ *http.Request) bool {
+	s.breaks(func(w http.ResponseWriter, _ *http.Request) bool {
 		n++
 		if n < 3 {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 		return n < 3
-	}
+	})
 	r, err := c.Resolve(t.Context(), ref)
 	require.NoError(t, err, "a 503 is tried again")
 
-	s.fault = func(w http.ResponseWriter, r *http.Request) bool {
+	s.breaks(func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasSuffix(r.URL.Path, "model.onnx") {
 			return false
 		}
 		_, _ = io.WriteString(w, "short")
 		return true
-	}
+	})
 	_, _, err = c.Fetch(t.Context(), cache, r, nil)
 	require.ErrorIs(t, err, mlflow.ErrArtifact)
 	for _, sub := range []string{"snapshots", "tmp"} {
@@ -249,13 +255,13 @@ func TestFaults(t *testing.T) {
 		require.Empty(t, left, sub)
 	}
 
-	s.fault = func(w http.ResponseWriter, r *http.Request) bool {
+	s.breaks(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Query().Get("path") == "" {
 			return false
 		}
 		_, _ = io.WriteString(w, `{"files":[{"path":"../x","file_size":1}]}`)
 		return true
-	}
+	})
 	_, _, err = c.Fetch(t.Context(), cache, r, nil)
 	require.ErrorIs(t, err, mlflow.ErrArtifact)
 }

@@ -45,7 +45,7 @@ func TestPresigned(t *testing.T) {
 		if works {
 			want = 3
 		}
-		require.Len(t, s.asked, want, "files through the server")
+		require.Len(t, s.routes(), want, "files through the server")
 		require.Equal(t, !works, strings.Contains(log.String(), "presigned address does not work"), log.String())
 		require.NotContains(t, log.String(), "secret")
 		srv.Close()
@@ -58,13 +58,13 @@ func TestPresigned(t *testing.T) {
 func TestRegisterInAnObjectStore(t *testing.T) {
 	b := &bucket{files: map[string]string{}}
 	s := &server{files: map[string][]byte{}, old: true}
-	s.fault = func(w http.ResponseWriter, r *http.Request) bool {
+	s.breaks(func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasSuffix(r.URL.Path, "/runs/create") {
 			return false
 		}
 		_, _ = io.WriteString(w, `{"run":{"info":{"run_id":"r","artifact_uri":"s3://b/0/r/artifacts"}}}`)
 		return true
-	}
+	})
 	srv := httptest.NewServer(s)
 	defer srv.Close()
 	var uri string

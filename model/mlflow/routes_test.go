@@ -106,6 +106,13 @@ func (s *tracking) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// routes are those that files took.
+func (s *tracking) routes() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.asked)
+}
+
 func (s *tracking) send(w http.ResponseWriter, route, name string) {
 	s.asked = append(s.asked, route)
 	text, ok := s.files[name]
@@ -222,10 +229,10 @@ func TestRoutes(t *testing.T) {
 			}
 			require.NoError(t, err)
 			defer release()
-			for _, route := range s.asked {
+			for _, route := range s.routes() {
 				require.Equal(t, c.via, route)
 			}
-			require.Equal(t, c.via == "", len(s.asked) == 0)
+			require.Equal(t, c.via == "", len(s.routes()) == 0)
 			_, err = mlflow.ReadFolder(dir)
 			require.NoError(t, err)
 			if c.all {

@@ -18,6 +18,7 @@ import (
 	"gocloud.dev/blob/azureblob"
 
 	"github.com/millrace/millrace/model/mlflow"
+	"github.com/millrace/millrace/model/mlflow/blobstore/address"
 )
 
 // openAzure opens a container with the credentials that MLflow would take: the
@@ -29,7 +30,7 @@ func (c Config) openAzure(ctx context.Context, f *folder) error {
 	if c.Transport != nil {
 		opts.Transport = &http.Client{Transport: c.Transport}
 	}
-	client, err := c.azureClient(f.address, opts)
+	client, err := c.azureClient(f.at, opts)
 	if err != nil {
 		return fmt.Errorf("%w: Azure credentials: %w", mlflow.ErrNoAccess, err)
 	}
@@ -38,17 +39,17 @@ func (c Config) openAzure(ctx context.Context, f *folder) error {
 	return err
 }
 
-func (c Config) azureClient(a address, opts *container.ClientOptions) (*container.Client, error) {
-	at := "https://" + a.host + "/" + a.bucket
+func (c Config) azureClient(a address.Address, opts *container.ClientOptions) (*container.Client, error) {
+	at := "https://" + a.Host + "/" + a.Bucket
 	switch {
 	case c.AzureConnection != "":
-		client, err := container.NewClientFromConnectionString(c.AzureConnection, a.bucket, opts)
+		client, err := container.NewClientFromConnectionString(c.AzureConnection, a.Bucket, opts)
 		if err != nil {
 			return nil, errors.New("AZURE_STORAGE_CONNECTION_STRING is malformed") // its text holds the key
 		}
 		return client, nil
 	case c.AzureKey != "":
-		key, err := azblob.NewSharedKeyCredential(a.account, c.AzureKey)
+		key, err := azblob.NewSharedKeyCredential(a.Account, c.AzureKey)
 		if err != nil {
 			return nil, errors.New("AZURE_STORAGE_ACCESS_KEY is malformed") // as above
 		}

@@ -14,23 +14,24 @@ import (
 	"gocloud.dev/gcerrors"
 
 	"github.com/millrace/millrace/model/mlflow"
+	"github.com/millrace/millrace/model/mlflow/blobstore/address"
 )
 
 // Open opens the folder of an artifact URI. Without direct it fails with
 // [mlflow.ErrNoAccess] when there are no credentials for the store; with it,
 // it tries what can be had without.
 func (c Config) Open(ctx context.Context, uri string, direct bool) (mlflow.Bucket, error) {
-	a, err := parse(uri)
+	a, err := address.Parse(uri)
 	if err != nil {
 		return nil, fmt.Errorf("%w: artifact URI: %w", mlflow.ErrArtifact, err)
 	}
-	f := &folder{address: a}
-	switch a.kind {
-	case kindS3:
+	f := &folder{at: a}
+	switch a.Kind {
+	case address.S3:
 		err = c.openS3(ctx, f)
-	case kindGCS:
+	case address.GCS:
 		err = c.openGCS(ctx, f, direct)
-	case kindAzure:
+	case address.Azure:
 		err = c.openAzure(ctx, f)
 	}
 	if err != nil {
@@ -44,7 +45,7 @@ const attempts = 4
 
 // folder is a model's folder in a bucket.
 type folder struct {
-	address
+	at     address.Address
 	bucket *blob.Bucket
 	// more completes a body with what a store tells beyond the common part.
 	more func(r *blob.Reader, b *mlflow.Body)
@@ -56,7 +57,7 @@ type folder struct {
 // where they are of the whole content.
 func (f *folder) Files(ctx context.Context, limit int) ([]mlflow.File, error) {
 	var files []mlflow.File
-	it := f.bucket.List(&blob.ListOptions{Prefix: f.prefix()})
+	it := f.bucket.List(&blob.ListOptions{Prefix: f.at.Prefix()})
 	for {
 		o, err := it.Next(ctx)
 		if errors.Is(err, io.EOF) {
@@ -65,7 +66,7 @@ func (f *folder) Files(ctx context.Context, limit int) ([]mlflow.File, error) {
 		if err != nil {
 			return nil, f.failed(ctx, err)
 		}
-		name := strings.TrimPrefix(o.Key, f.prefix())
+		name := strings.TrimPrefix(o.Key, f.at.Prefix())
 		if strings.HasSuffix(name, "/") && o.Size == 0 || name == "" {
 			continue // what consoles make to show a folder
 		}
@@ -73,20 +74,20 @@ func (f *folder) Files(ctx context.Context, limit int) ([]mlflow.File, error) {
 			return nil, fmt.Errorf("%w: more than %d files", mlflow.ErrArtifact, limit)
 		}
 		file := mlflow.File{Path: name, Size: o.Size}
-		if f.kind != kindS3 && len(o.MD5) == 16 { // S3's may be no MD5; Open sees it
+		if f.at.Kind != address.S3 && len(o.MD5) == 16 { // S3's may be no MD5; Open sees it
 			file.MD5 = hex.EncodeToString(o.MD5)
 		}
 		files = append(files, file)
 	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("%w: nothing at %s in %s", mlflow.ErrNotFound, f.path, f.address.bucket)
+		return nil, fmt.Errorf("%w: nothing at %s in %s", mlflow.ErrNotFound, f.at.Path, f.at.Bucket)
 	}
 	return files, nil
 }
 
 // Open reads an object from an offset on.
 func (f *folder) Open(ctx context.Context, file mlflow.File, offset int64) (*mlflow.Body, error) {
-	r, err := f.bucket.NewRangeReader(ctx, f.prefix()+file.Path, offset, -1, nil)
+	r, err := f.bucket.NewRangeReader(ctx, f.at.Prefix()+file.Path, offset, -1, nil)
 	if err != nil {
 		return nil, f.failed(ctx, err)
 	}
@@ -103,7 +104,7 @@ func (f *folder) Put(ctx context.Context, name string, size int64, content io.Re
 	}
 	// Not by a Writer: Azure's may panic in Close when an upload fails.
 	exact := &exactly{Reader: content, left: size}
-	err := f.bucket.Upload(ctx, f.prefix()+name, exact, &blob.WriterOptions{ContentType: "application/octet-stream"})
+	err := f.bucket.Upload(ctx, f.at.Prefix()+name, exact, &blob.WriterOptions{ContentType: "application/octet-stream"})
 	if err != nil {
 		return f.failed(ctx, err)
 	}
@@ -142,9 +143,9 @@ func (f *folder) failed(ctx context.Context, err error) error {
 	code := gcerrors.Code(err)
 	switch {
 	case code == gcerrors.PermissionDenied, f.noAccess(err), network:
-		return fmt.Errorf("%w: %s: %w", mlflow.ErrNoAccess, f.address.bucket, err)
+		return fmt.Errorf("%w: %s: %w", mlflow.ErrNoAccess, f.at.Bucket, err)
 	case code == gcerrors.NotFound:
-		return fmt.Errorf("%w: in %s: %w", mlflow.ErrNotFound, f.address.bucket, err)
+		return fmt.Errorf("%w: in %s: %w", mlflow.ErrNotFound, f.at.Bucket, err)
 	}
-	return fmt.Errorf("%s: %w", f.address.bucket, err)
+	return fmt.Errorf("%s: %w", f.at.Bucket, err)
 }

@@ -47,7 +47,7 @@ func (c Config) openGCS(ctx context.Context, f *folder, direct bool) error {
 	}
 	f.more, f.noAccess = moreOfGCS, gcsNoAccess
 	var err error
-	if f.bucket, err = gcsblob.OpenBucket(ctx, client, f.address.bucket, &opts); err != nil {
+	if f.bucket, err = gcsblob.OpenBucket(ctx, client, f.at.Bucket, &opts); err != nil {
 		return err
 	}
 	var inner *storage.Client

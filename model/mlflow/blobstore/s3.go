@@ -53,7 +53,7 @@ func (c Config) openS3(ctx context.Context, f *folder) error {
 	}
 	client := s3.NewFromConfig(cfg, options)
 	if !own {
-		if region := bucketRegion(ctx, client, f.address.bucket); region != "" && region != cfg.Region {
+		if region := bucketRegion(ctx, client, f.at.Bucket); region != "" && region != cfg.Region {
 			cfg.Region = region
 			client = s3.NewFromConfig(cfg, options)
 		}
@@ -63,7 +63,7 @@ func (c Config) openS3(ctx context.Context, f *folder) error {
 		opts.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 	}
 	f.more, f.noAccess = moreOfS3, s3NoAccess
-	f.bucket, err = s3blob.OpenBucket(ctx, client, f.address.bucket, opts)
+	f.bucket, err = s3blob.OpenBucket(ctx, client, f.at.Bucket, opts)
 	return err
 }
 

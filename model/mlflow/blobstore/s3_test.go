@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -47,13 +48,29 @@ func startS3(t *testing.T) *s3 {
 		s.mu.Lock()
 		s.asked, s.ranges = append(s.asked, r.Method+" "+r.URL.Path), append(s.ranges, r.Header.Get("Range"))
 		s.mu.Unlock()
-		if s.fault == nil || !s.fault(w, r) {
+		s.mu.Lock()
+		fault := s.fault
+		s.mu.Unlock()
+		if fault == nil || !fault(w, r) {
 			fake.ServeHTTP(w, r)
 		}
 	}))
 	t.Cleanup(srv.Close)
 	s.url = srv.URL
 	return s
+}
+
+func (s *s3) breaks(fault func(w http.ResponseWriter, r *http.Request) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fault = fault
+}
+
+// seen gives what was asked for, and the ranges.
+func (s *s3) seen() (asked, ranges []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.asked), slices.Clone(s.ranges)
 }
 
 func put(t *testing.T, b mlflow.Bucket, files map[string]string) {
@@ -110,12 +127,13 @@ func TestS3(t *testing.T) {
 	dir, err := fetch(t, cfg, "s3://bucket/0/m/artifacts")
 	require.NoError(t, err)
 	requireFiles(t, dir, model)
-	for _, line := range s.asked {
+	asked, _ := s.seen()
+	for _, line := range asked {
 		require.Contains(t, line, " /bucket", "the name of a bucket is in the path")
 	}
 
 	// A connection that is cut is resumed.
-	s.fault = func(w http.ResponseWriter, r *http.Request) bool {
+	s.breaks(func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasSuffix(r.URL.Path, "model.onnx") || r.Header.Get("Range") != "" {
 			return false
 		}
@@ -124,11 +142,12 @@ func TestS3(t *testing.T) {
 		w.Header().Set("Content-Length", "100000")
 		_, _ = io.WriteString(w, model["model.onnx"][:12_345])
 		return true
-	}
+	})
 	dir, err = fetch(t, cfg, "s3://bucket/0/m/artifacts")
 	require.NoError(t, err)
 	requireFiles(t, dir, model)
-	require.Contains(t, s.ranges, "bytes=12345-")
+	_, ranges := s.seen()
+	require.Contains(t, ranges, "bytes=12345-")
 }
 
 func TestS3Refuses(t *testing.T) {
@@ -144,37 +163,37 @@ func TestS3Refuses(t *testing.T) {
 	_, err = fetch(t, blobstore.Config{S3Endpoint: "http://127.0.0.1:1"}, "s3://bucket/m")
 	require.ErrorIs(t, err, mlflow.ErrNoAccess, "nobody listens there")
 
-	s.fault = func(w http.ResponseWriter, r *http.Request) bool {
+	s.breaks(func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasSuffix(r.URL.Path, "MLmodel") {
 			return false
 		}
 		w.Header().Set("ETag", `"00000000000000000000000000000000"`)
 		_, _ = io.WriteString(w, model["MLmodel"])
 		return true
-	}
+	})
 	_, err = fetch(t, cfg, "s3://bucket/m")
 	require.ErrorIs(t, err, mlflow.ErrArtifact)
 	require.ErrorContains(t, err, "MD5")
 
-	s.fault = func(w http.ResponseWriter, r *http.Request) bool {
+	s.breaks(func(w http.ResponseWriter, r *http.Request) bool {
 		if strings.HasSuffix(r.URL.Path, "MLmodel") {
 			w.WriteHeader(http.StatusForbidden)
 			return true
 		}
 		return false
-	}
+	})
 	_, err = fetch(t, cfg, "s3://bucket/m")
 	require.ErrorIs(t, err, mlflow.ErrNoAccess)
 
 	escape := `<ListBucketResult><Name>bucket</Name><Prefix>m/</Prefix><IsTruncated>false</IsTruncated>` +
 		`<Contents><Key>m/../../x</Key><Size>1</Size><ETag>"0"</ETag><LastModified>2026-01-01T00:00:00Z</LastModified></Contents></ListBucketResult>`
-	s.fault = func(w http.ResponseWriter, r *http.Request) bool {
+	s.breaks(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Query().Get("list-type") == "" {
 			return false
 		}
 		_, _ = io.WriteString(w, escape)
 		return true
-	}
+	})
 	_, err = fetch(t, cfg, "s3://bucket/m")
 	require.ErrorIs(t, err, mlflow.ErrArtifact)
 

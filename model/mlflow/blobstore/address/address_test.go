@@ -1,33 +1,35 @@
-package blobstore
+package address_test
 
 import (
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/millrace/millrace/model/mlflow/blobstore/address"
 )
 
 func TestParse(t *testing.T) {
-	cases := map[string]address{
-		"s3://bucket/a/b":    {kind: kindS3, bucket: "bucket", path: "a/b"},
-		"s3://bucket/a b%20": {kind: kindS3, bucket: "bucket", path: "a b%20"},
-		"s3://bucket":        {kind: kindS3, bucket: "bucket"},
-		"gs://bucket/a/":     {kind: kindGCS, bucket: "bucket", path: "a"},
+	cases := map[string]address.Address{
+		"s3://bucket/a/b":    {Kind: address.S3, Bucket: "bucket", Path: "a/b"},
+		"s3://bucket/a b%20": {Kind: address.S3, Bucket: "bucket", Path: "a b%20"},
+		"s3://bucket":        {Kind: address.S3, Bucket: "bucket"},
+		"gs://bucket/a/":     {Kind: address.GCS, Bucket: "bucket", Path: "a"},
 		"wasbs://box@acc.blob.core.windows.net/a": {
-			kind: kindAzure, bucket: "box", account: "acc", host: "acc.blob.core.windows.net", path: "a",
+			Kind: address.Azure, Bucket: "box", Account: "acc", Host: "acc.blob.core.windows.net", Path: "a",
 		},
 		"abfss://fs@acc.dfs.core.windows.net/a%20b/c": {
-			kind: kindAzure, bucket: "fs", account: "acc", host: "acc.blob.core.windows.net", path: "a b/c",
+			Kind: address.Azure, Bucket: "fs", Account: "acc", Host: "acc.blob.core.windows.net", Path: "a b/c",
 		},
 		"abfss://fs@acc.privatelink.dfs.core.windows.net/a": {
-			kind: kindAzure, bucket: "fs", account: "acc", host: "acc.privatelink.blob.core.windows.net", path: "a",
+			Kind: address.Azure, Bucket: "fs", Account: "acc", Host: "acc.privatelink.blob.core.windows.net", Path: "a",
 		},
 		"abfss://fs@acc.dfs.core.chinacloudapi.cn/a": {
-			kind: kindAzure, bucket: "fs", account: "acc", host: "acc.blob.core.chinacloudapi.cn", path: "a",
+			Kind: address.Azure, Bucket: "fs", Account: "acc", Host: "acc.blob.core.chinacloudapi.cn", Path: "a",
 		},
 	}
 	for uri, want := range cases {
-		got, err := parse(uri)
+		got, err := address.Parse(uri)
 		require.NoError(t, err, uri)
 		require.Equal(t, want, got, uri)
 	}
@@ -36,7 +38,7 @@ func TestParse(t *testing.T) {
 		"wasbs://acc.blob.core.windows.net/a", "wasbs://box@acc/a", "abfss://fs@/a", "abfss://fs@acc.dfs.core.windows.net/%zz",
 		"abfss://fs@acc.dfs.core.windows.net/%2e%2e/a", "abfss://fs@evil.com:80@acc.dfs.core.windows.net/a", "s3://b/a\x00",
 	} {
-		_, err := parse(uri)
+		_, err := address.Parse(uri)
 		require.Error(t, err, uri)
 	}
 }
@@ -49,16 +51,16 @@ func FuzzParse(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, uri string) {
-		a, err := parse(uri)
+		a, err := address.Parse(uri)
 		if err != nil {
 			return
 		}
-		require.NotEmpty(t, a.bucket)
-		require.NotContains(t, a.bucket, "/")
-		require.Equal(t, a.kind == kindAzure, a.account != "" && strings.HasPrefix(a.host, a.account+"."))
-		require.NotContains(t, a.host, "/")
-		require.False(t, strings.HasPrefix(a.path, "/") || strings.HasSuffix(a.path, "/"))
-		for seg := range strings.SplitSeq(a.path, "/") {
+		require.NotEmpty(t, a.Bucket)
+		require.NotContains(t, a.Bucket, "/")
+		require.Equal(t, a.Kind == address.Azure, a.Account != "" && strings.HasPrefix(a.Host, a.Account+"."))
+		require.NotContains(t, a.Host, "/")
+		require.False(t, strings.HasPrefix(a.Path, "/") || strings.HasSuffix(a.Path, "/"))
+		for seg := range strings.SplitSeq(a.Path, "/") {
 			require.NotEqual(t, "..", seg)
 		}
 	})
