@@ -162,7 +162,7 @@ with mlflow.start_run() as run:
     mlflow.log_artifacts(sys.argv[2], "model")
 print("RUN", run.info.run_id)
 `
-	cmd := exec.CommandContext(t.Context(), filepath.Join(fetched(t, "fetch-mlflow.sh"), "bin", "python"), "-c", program, r.url, folder)
+	cmd := exec.CommandContext(t.Context(), filepath.Join(fetched(t, "fetch-venv.sh", "mlflow"), "bin", "python"), "-c", program, r.url, folder)
 	cmd.Env = append(inherited("MLFLOW_DISABLE_TELEMETRY=true"), env...)
 	out, err := runWith(cmd, nil)
 	require.NoError(t, err)
