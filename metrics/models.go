@@ -10,6 +10,8 @@ type Models struct {
 	Polls       *prometheus.CounterVec // model, result
 	Serving     *prometheus.GaugeVec   // model, version, flavor
 	LastPoll    *prometheus.GaugeVec   // model
+	Unloads     *prometheus.CounterVec // model, reason
+	Bytes       *prometheus.GaugeVec   // model, version
 }
 
 // NewModels registers the series of the models served.
@@ -28,5 +30,9 @@ func NewModels(reg prometheus.Registerer) *Models {
 			"1 for the model version that is serving.", "model", "version", "flavor"),
 		LastPoll: gauges(reg, "millrace_model_last_poll_timestamp_seconds",
 			"When the registry last answered what the reference names, in seconds since 1970.", "model"),
+		Unloads: counters(reg, "millrace_model_unloads_total",
+			"Models unloaded without an heir, by reason: budget (of memory) or unused (one loaded on demand).", "model", "reason"),
+		Bytes: gauges(reg, "millrace_model_memory_bytes",
+			"Memory that a loaded model version takes, by estimate.", "model", "version"),
 	}
 }

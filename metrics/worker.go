@@ -24,6 +24,7 @@ const (
 	PhaseDecode  = "decode"  // a batch's bodies into tensors
 	PhaseWait    = "wait"    // from being handed to the pool to the start of the batch, a record
 	PhasePredict = "predict" // one call of the model
+	PhaseLoad    = "load"    // of the wait, what a record spent waiting for its model to load
 	PhasePublish = "publish" // from the answer to the broker's acknowledgement, a record
 )
 
@@ -42,7 +43,7 @@ func NewWorker(reg prometheus.Registerer) *Worker {
 		Errors: counters(reg, InferenceErrors,
 			"Answers acknowledged by the broker that are errors, by error code.", "code", "model", "version"),
 		Phase: histograms(reg, histogram("millrace_phase_seconds",
-			"Seconds in each phase of the path: wait and publish a record, decode and predict a batch.",
+			"Seconds in each phase of the path: wait, load (for its model, a part of wait) and publish a record, decode and predict a batch.",
 			seconds()), "phase"),
 		BatchRecords: register(reg, prometheus.NewHistogram(histogram("millrace_batch_records",
 			"Records in one call of the model.", sizes))),

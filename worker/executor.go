@@ -73,25 +73,24 @@ func (e *executor) run(ctx context.Context) {
 	}
 }
 
-// execute gives every record of the batch its verdict, on one snapshot.
+// execute gives every record of the batch its verdict, on one snapshot. Those
+// whose model is being loaded go back into the queue.
 func (e *executor) execute(ctx context.Context) {
 	start := time.Now()
-	wait := e.deps.Metrics.Phase.WithLabelValues(metrics.PhaseWait)
-	for _, it := range e.batch {
-		wait.Observe(start.Sub(it.queued).Seconds())
-		e.deps.Metrics.QueueLatency.Observe(max(start.Sub(it.rec.Timestamp).Seconds(), 0))
-	}
-	e.values, e.answer = make([]byte, 0, e.size), make([]wire.Answer, 0, len(e.batch))
-	err := e.retry(ctx, func() (err error) {
-		e.snap, err = e.deps.Source.Acquire(e.batch[0].model)
-		return err
-	})
-	name, version := "", ""
+	snap, err := e.deps.Source.Acquire(e.batch[0].model)
 	if err != nil {
-		e.snap = nil
-	} else {
-		name, version = e.snap.Name, e.snap.Version
-		defer e.release(e.snap)
+		snap = nil
+		if e.batch = e.hold(ctx, e.batch, err, start); len(e.batch) == 0 {
+			return
+		}
+	}
+	e.snap = snap
+	e.waited(start)
+	e.values, e.answer = make([]byte, 0, e.size), make([]wire.Answer, 0, len(e.batch))
+	name, version := "", ""
+	if snap != nil {
+		name, version = snap.Name, snap.Version
+		defer e.release(snap)
 	}
 	e.series = newSeries(e.deps.Metrics, name, version)
 	if e.deps.Router != nil {
@@ -101,6 +100,18 @@ func (e *executor) execute(ctx context.Context) {
 	e.deps.Metrics.Phase.WithLabelValues(metrics.PhaseDecode).Observe(time.Since(start).Seconds())
 	e.calls(ctx)
 	e.size = len(e.values)
+}
+
+// waited observes how long the records of a batch that begins now have waited.
+func (e *executor) waited(start time.Time) {
+	wait := e.deps.Metrics.Phase.WithLabelValues(metrics.PhaseWait)
+	for _, it := range e.batch {
+		wait.Observe(start.Sub(it.queued).Seconds())
+		e.deps.Metrics.QueueLatency.Observe(max(start.Sub(it.rec.Timestamp).Seconds(), 0))
+		if it.held != 0 {
+			e.deps.Metrics.Phase.WithLabelValues(metrics.PhaseLoad).Observe(start.Sub(time.Unix(0, it.held)).Seconds())
+		}
+	}
 }
 
 func (e *executor) release(s *model.Snapshot) {

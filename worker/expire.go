@@ -139,7 +139,7 @@ func (p *Pool) overdue() (due []*item, wait time.Duration) {
 		due = append(due, it)
 	}
 	if len(due) > 0 {
-		p.withdraw(func(it *item) bool { return it.lapsed })
+		p.queue.withdraw(func(it *item) bool { return it.lapsed })
 		p.deps.Metrics.Queued.Sub(float64(len(due)))
 		p.deps.Metrics.Running.Add(float64(len(due)))
 	}
@@ -150,18 +150,6 @@ func (p *Pool) overdue() (due []*item, wait time.Duration) {
 		p.alarm = p.deadlines[0].deadline
 	}
 	return due, max(time.Duration(p.alarm-now), 0)
-}
-
-// withdraw takes out of the queue what leaves says; p.mu is held.
-func (p *Pool) withdraw(leaves func(*item) bool) {
-	kept := p.queue[:0]
-	for _, it := range p.queue {
-		if !leaves(it) {
-			kept = append(kept, it)
-		}
-	}
-	clear(p.queue[len(kept):])
-	p.queue = kept
 }
 
 // lapse answers records that expired before any executor took them. The answer

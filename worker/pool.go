@@ -27,9 +27,9 @@ type Publisher interface {
 // Source gives the model that a request is for.
 type Source interface {
 	// Acquire returns the snapshot for a request's header model ("" is the
-	// default), held: the caller releases it. It fails with [model.NotFound]
-	// for a name that is not served and [model.Unavailable] for one that has
-	// not loaded.
+	// default), held: the caller releases it. It does not block. It fails with
+	// [model.NotFound] for a name that is not served, [model.Unavailable] for
+	// one that did not load, and [*model.LoadingError] for one that may soon.
 	Acquire(name string) (*model.Snapshot, error)
 }
 
@@ -45,9 +45,10 @@ type Deps struct {
 	Metrics       *metrics.Worker
 	Source        Source
 	Publisher     Publisher
-	Cancellations Cancellations // nil: there are none
-	Router        Router        // nil: a request runs on the model that it names
-	Witness       Witness       // nil: nobody looks
+	Cancellations Cancellations     // nil: there are none
+	Routes        map[string]string // by topic, the model of requests that name none; the default where there is no route
+	Router        Router            // nil: a request runs on the model that it names
+	Witness       Witness           // nil: nobody looks
 }
 
 // Pool batches records and runs the model on them.
@@ -61,11 +62,13 @@ type Pool struct {
 	earlier chan struct{} // capacity 1: the alarm was set to an earlier time
 	rested  chan struct{} // capacity 1: an executor found nothing to do
 
+	holds sync.WaitGroup // who waits for models to load; of Run and its executors
+
 	mu        sync.Mutex // guards what follows
 	ready     sync.Cond
-	queue     []*item // FIFO
-	idle      int     // executors that wait
-	closed    error   // why nothing is taken any more
+	queue     queue
+	idle      int   // executors that wait
+	closed    error // why nothing is taken any more
 	seqs      map[seqKey]*sequence
 	deadlines deadlines // of what is in the queue
 	alarm     int64     // when deadlines are looked at next, in Unix nanoseconds; 0: not before one comes
@@ -79,6 +82,9 @@ type item struct {
 	seq    *sequence
 	model  string
 	queued time.Time
+	turn   uint64 // in the queue
+	held   int64  // since when it waits for its model to load, in Unix nanoseconds; 0 when it did not
+	until  int64  // how long it may
 
 	deadline int64 // in Unix nanoseconds, noDeadline or unreadableDeadline
 	place    int   // in the pool's deadlines, while it is in the queue
@@ -124,6 +130,7 @@ func (p *Pool) Run(ctx context.Context) error {
 		wg.Go(func() { newExecutor(p).run(ctx) })
 	}
 	wg.Wait()
+	p.holds.Wait()
 	if !stop() {
 		<-shut // it may still give records back
 	}
@@ -134,8 +141,8 @@ func (p *Pool) Run(ctx context.Context) error {
 func (p *Pool) shut(cause error) {
 	p.mu.Lock()
 	p.closed = cause
-	queue := p.queue
-	p.queue, p.deadlines = nil, nil
+	queue := p.queue.empty()
+	p.deadlines = nil
 	p.deps.Metrics.Queued.Sub(float64(len(queue)))
 	for _, s := range p.seqs {
 		s.forget()
@@ -145,6 +152,20 @@ func (p *Pool) shut(cause error) {
 	p.rest()
 	p.mu.Unlock()
 	p.giveBack(queue, cause)
+}
+
+// modelOf is the name of the model that a record's request runs on: what the
+// record says, else what its topic's route does, "" being the default; and of
+// its versions the one that the router says.
+func (p *Pool) modelOf(r *kgo.Record) string {
+	name := p.deps.Routes[r.Topic]
+	if own, ok := wire.Header(r, wire.Model); ok && len(own) > 0 {
+		name = string(own)
+	}
+	if p.deps.Router != nil {
+		return p.deps.Router.Route(r, name)
+	}
+	return name
 }
 
 // Submit hands over records of one partition, in offset order, under a lease
@@ -158,13 +179,7 @@ func (p *Pool) Submit(ctx context.Context, recs []*kgo.Record, done func(*kgo.Re
 	items := make([]item, len(recs))
 	now := time.Now()
 	for i, r := range recs {
-		items[i] = item{rec: r, done: done, queued: now}
-		if name, ok := wire.Header(r, wire.Model); ok {
-			items[i].model = string(name)
-		}
-		if p.deps.Router != nil {
-			items[i].model = p.deps.Router.Route(r, items[i].model)
-		}
+		items[i] = item{rec: r, done: done, queued: now, model: p.modelOf(r)}
 		items[i].deadline = deadlineOf(&items[i])
 	}
 	p.mu.Lock()
@@ -182,7 +197,7 @@ func (p *Pool) Submit(ctx context.Context, recs []*kgo.Record, done func(*kgo.Re
 	seq := p.sequence(ctx, recs[0])
 	seq.add(items)
 	for i := range items {
-		p.queue = append(p.queue, &items[i])
+		p.queue.push(&items[i])
 		p.watch(&items[i])
 	}
 	p.deps.Metrics.Queued.Add(float64(len(recs)))
@@ -201,8 +216,8 @@ func (p *Pool) take(batch []*item) []*item {
 	defer p.mu.Unlock()
 	p.idle++
 	defer func() { p.idle-- }()
-	for p.closed == nil && (len(p.queue) == 0 || p.delayed()) {
-		if len(p.queue) == 0 {
+	for p.closed == nil && (p.queue.len == 0 || p.delayed()) {
+		if p.queue.len == 0 {
 			p.rest()
 			p.ready.Wait()
 		}
@@ -210,22 +225,13 @@ func (p *Pool) take(batch []*item) []*item {
 	if p.closed != nil {
 		return nil
 	}
-	share := min((len(p.queue)+p.idle-1)/p.idle, p.cfg.MaxBatch)
-	name, i, kept := p.queue[0].model, 0, []*item(nil)
-	for ; i < len(p.queue) && len(batch) < share; i++ {
-		if it := p.queue[i]; it.model == name {
-			batch = append(batch, it)
-			p.unwatch(it)
-		} else {
-			kept = append(kept, it)
-		}
+	batch = p.queue.take(batch, min((p.queue.len+p.idle-1)/p.idle, p.cfg.MaxBatch))
+	for _, it := range batch {
+		p.unwatch(it)
 	}
-	copy(p.queue[i-len(kept):i], kept)
-	clear(p.queue[:i-len(kept)])
-	p.queue = p.queue[i-len(kept):]
 	p.deps.Metrics.Queued.Sub(float64(len(batch)))
 	p.deps.Metrics.Running.Add(float64(len(batch)))
-	if len(p.queue) > 0 {
+	if p.queue.len > 0 {
 		p.ready.Signal()
 	}
 	return batch
@@ -234,10 +240,10 @@ func (p *Pool) take(batch []*item) []*item {
 // delayed waits for a batch to fill, when it may, and says whether to look
 // again.
 func (p *Pool) delayed() bool {
-	if p.cfg.BatchDelay == 0 || len(p.queue) >= p.cfg.MaxBatch {
+	if p.cfg.BatchDelay == 0 || p.queue.len >= p.cfg.MaxBatch {
 		return false
 	}
-	left := p.cfg.BatchDelay - time.Since(p.queue[0].queued)
+	left := p.cfg.BatchDelay - time.Since(p.queue.head().queued)
 	if left <= 0 {
 		return false
 	}

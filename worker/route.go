@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -59,7 +58,7 @@ func (p *Pool) again(ctx context.Context, it *item, name string) {
 		return
 	}
 	it.model = name
-	p.queue = slices.Insert(p.queue, 0, it)
+	p.queue.putBack(it)
 	p.watch(it)
 	p.deps.Metrics.Queued.Inc()
 	p.deps.Metrics.Running.Dec()
@@ -73,7 +72,7 @@ func (p *Pool) again(ctx context.Context, it *item, name string) {
 func (p *Pool) AwaitIdle(ctx context.Context) error {
 	for {
 		p.mu.Lock()
-		idle := p.closed != nil || len(p.queue) == 0 && p.idle > 0
+		idle := p.closed != nil || p.queue.len == 0 && p.idle > 0
 		p.mu.Unlock()
 		if idle {
 			return nil

@@ -45,7 +45,7 @@ func (p *Pool) drop(key seqKey, s *sequence) {
 	var gone []*item
 	p.mu.Lock()
 	delete(p.seqs, key)
-	p.withdraw(func(it *item) bool {
+	p.queue.withdraw(func(it *item) bool {
 		if it.seq != s {
 			return false
 		}
