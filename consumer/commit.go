@@ -97,14 +97,14 @@ func (c *Consumer) send(ctx context.Context, asked map[partition]asking) error {
 		return nil
 	})
 	var failure error
-	c.cl.CommitOffsetsSync(ctx, offsets, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
+	c.cl.CommitOffsetsSync(ctx, offsets, func(_ *kgo.Client, req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
 		if err != nil {
 			failure = err
 			return
 		}
 		for _, t := range resp.Topics {
 			if t.Topic == "" { // by its id, since version 10
-				t.Topic = c.Topic
+				t.Topic = topicOf(req, t.TopicID)
 			}
 			for _, p := range t.Partitions {
 				a, ok := asked[partition{t.Topic, p.Partition}]
@@ -123,6 +123,16 @@ func (c *Consumer) send(ctx context.Context, asked map[partition]asking) error {
 		}
 	})
 	return failure
+}
+
+// topicOf is the name of a topic that a request to commit holds.
+func topicOf(req *kmsg.OffsetCommitRequest, id [16]byte) string {
+	for _, t := range req.Topics {
+		if t.TopicID == id {
+			return t.Topic
+		}
+	}
+	return ""
 }
 
 // shorten makes do with less metadata: the broker's limit is configuration.

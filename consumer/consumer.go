@@ -46,7 +46,7 @@ var (
 
 // Deps is what a consumer works with.
 type Deps struct {
-	Topic   string
+	Topics  []string // that requests are taken from
 	Pool    Pool
 	Log     *slog.Logger
 	Metrics *metrics.Consumer
@@ -163,7 +163,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	return nil
 }
 
-// waitReady waits for the broker and the topic with a client of its own: one
+// waitReady waits for the broker and the topics with a client of its own: one
 // that is in a group would join it and wait in silence.
 func (c *Consumer) waitReady(ctx context.Context) error {
 	cl, err := kgo.NewClient(c.Client...)
@@ -171,7 +171,7 @@ func (c *Consumer) waitReady(ctx context.Context) error {
 		return fmt.Errorf("client: %w", err)
 	}
 	defer cl.Close()
-	return kafka.WaitTopics(ctx, cl, c.Log, c.Topic)
+	return kafka.WaitTopics(ctx, cl, c.Log, c.Topics...)
 }
 
 // Ready says that this member has joined the group, that Kafka answers, and

@@ -175,7 +175,7 @@ func (b *bench) start(cfg Config, pool Pool, opts ...kgo.Opt) *member {
 	reg := prometheus.NewRegistry()
 	w := &wires{dial: b.dial}
 	c, err := New(cfg, Deps{
-		Topic: in, Pool: pool, Log: slog.New(slog.NewTextHandler(b.t.Output(), nil)),
+		Topics: []string{in}, Pool: pool, Log: slog.New(slog.NewTextHandler(b.t.Output(), nil)),
 		Metrics: metrics.NewConsumer(reg), Client: append(append(b.opts(), kgo.Dialer(w.Dial)), opts...),
 	})
 	require.NoError(b.t, err)

@@ -33,7 +33,7 @@ func (c *Consumer) askLag() {
 func (c *Consumer) refreshLag(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, max(c.cfg.LagInterval, 5*time.Second))
 	defer cancel()
-	ends, err := lag.Read(ctx, c.admin, c.Topic)
+	ends, err := lag.Read(ctx, c.admin, c.Topics)
 	c.reach(ctx, err)
 	if err != nil {
 		return
@@ -52,7 +52,7 @@ func (c *Consumer) reach(ctx context.Context, err error) {
 		return
 	}
 	if was := c.reachable.Swap(err == nil); was && err != nil {
-		c.Log.WarnContext(ctx, "the ends of the partitions cannot be read", "topic", c.Topic, "error", err)
+		c.Log.WarnContext(ctx, "the ends of the partitions cannot be read", "topics", c.Topics, "error", err)
 	}
 }
 

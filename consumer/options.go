@@ -13,7 +13,7 @@ func (c *Consumer) options() []kgo.Opt {
 	}
 	opts := append(slices.Clone(c.Client),
 		kgo.ConsumerGroup(c.cfg.Group),
-		kgo.ConsumeTopics(c.Topic),
+		kgo.ConsumeTopics(c.Topics...),
 		kgo.ConsumeResetOffset(start),
 		kgo.DisableAutoCommit(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),

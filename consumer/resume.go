@@ -12,9 +12,7 @@ import (
 func (c *Consumer) fetched(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFetchResponse) error {
 	for _, g := range resp.Groups {
 		for _, t := range g.Topics {
-			if t.Topic == "" { // by its id, since version 10
-				t.Topic = c.Topic
-			}
+			// The client has found the names of topics that come by their ids.
 			for _, p := range t.Partitions {
 				l := c.lease(partition{t.Topic, p.Partition})
 				if l == nil || p.ErrorCode != 0 || p.Metadata == nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/millrace/millrace/gateway/auth"
 	"github.com/millrace/millrace/internal/admin"
+	"github.com/millrace/millrace/internal/kafka"
 )
 
 // largestBody is well below what the client writes at once.
@@ -23,6 +24,7 @@ const (
 type Config struct {
 	Addr           string        `env:"GATEWAY_ADDR" envDefault:":8000" help:"Host and port to listen on."`
 	RequestTopic   string        `env:"TOPIC_REQUESTS" envDefault:"inference.requests" help:"Topic that requests are published to."`
+	Routes         kafka.Routes  `env:"ROUTES" help:"What the workers are told: the lag of these topics is exported too."`
 	ReplyTopic     string        `env:"TOPIC_REPLIES" envDefault:"inference.replies" help:"Topic that answers are awaited on."`
 	CancelTopic    string        `env:"TOPIC_CANCELLATIONS" envDefault:"inference.cancellations" help:"Requests whose caller went away are named here; none: they are run all the same."`
 	ReplyPartition int32         `env:"GATEWAY_REPLY_PARTITION" envDefault:"-1" help:"Partition of the reply topic; -1 picks one at random."`

@@ -15,37 +15,45 @@ import (
 // exportLag reads the group's lag from outside of it, so that it is right with
 // no worker alive: that is what wakes a pool which was scaled to zero.
 func (g *Gateway) exportLag(ctx context.Context) {
-	failing := false
+	topics := g.cfg.Routes.With(g.cfg.RequestTopic)
+	failing := make(map[string]bool)
 	for {
-		bounded, cancel := context.WithTimeout(ctx, max(g.cfg.LagInterval, 5*time.Second))
-		lag, err := g.groupLag(bounded)
-		cancel()
-		if ctx.Err() != nil {
-			return
+		for _, topic := range topics {
+			g.exportTopic(ctx, topic, failing)
 		}
-		if err != nil {
-			// No value is better than one that has stopped to be true.
-			g.metrics.LagErrs.Inc()
-			g.metrics.GroupLag.DeleteLabelValues(g.cfg.Group, g.cfg.RequestTopic)
-			if !failing {
-				g.log.WarnContext(ctx, "reading the group's lag fails", "group", g.cfg.Group, "err", err)
-			}
-		} else {
-			g.metrics.GroupLag.WithLabelValues(g.cfg.Group, g.cfg.RequestTopic).Set(float64(lag))
-		}
-		failing = err != nil
 		if !sleep(ctx, g.cfg.LagInterval) {
 			return
 		}
 	}
 }
 
-func (g *Gateway) groupLag(ctx context.Context) (int64, error) {
+// exportTopic notes in failing what is logged once.
+func (g *Gateway) exportTopic(ctx context.Context, topic string, failing map[string]bool) {
+	bounded, cancel := context.WithTimeout(ctx, max(g.cfg.LagInterval, 5*time.Second))
+	lag, err := g.groupLag(bounded, topic)
+	cancel()
+	switch {
+	case ctx.Err() != nil:
+		return
+	case err == nil:
+		g.metrics.GroupLag.WithLabelValues(g.cfg.Group, topic).Set(float64(lag))
+	default:
+		// No value is better than one that has stopped to be true.
+		g.metrics.LagErrs.Inc()
+		g.metrics.GroupLag.DeleteLabelValues(g.cfg.Group, topic)
+		if !failing[topic] {
+			g.log.WarnContext(ctx, "reading the group's lag fails", "group", g.cfg.Group, "topic", topic, "err", err)
+		}
+	}
+	failing[topic] = err != nil
+}
+
+func (g *Gateway) groupLag(ctx context.Context, topic string) (int64, error) {
 	if g.cfg.Delivery != queue {
-		return committedLag(ctx, g.admin, g.cfg.Group, g.cfg.RequestTopic)
+		return committedLag(ctx, g.admin, g.cfg.Group, topic)
 	}
 	var sum int64
-	lag, err := kafka.ShareLag(ctx, g.admin, g.cfg.Group, g.cfg.RequestTopic, false)
+	lag, err := kafka.ShareLag(ctx, g.admin, g.cfg.Group, topic, false)
 	for _, records := range lag {
 		sum += records
 	}

@@ -66,6 +66,7 @@ type Snapshot struct {
 	Source   string // where it came from: a URI for people
 	Flavor   string // "onnx"
 	Loaded   time.Time
+	Bytes    int64 // of memory, by estimate
 
 	Signature *Signature
 	Codec     *Codec
@@ -94,6 +95,10 @@ func (s *Snapshot) Acquire() bool {
 		}
 	}
 }
+
+// Held says whether anybody but the owner holds it, which may change at any
+// time.
+func (s *Snapshot) Held() bool { return s.refs.Load() > 1 }
 
 // Release gives up a hold. The last one closes the model.
 func (s *Snapshot) Release() error {

@@ -135,7 +135,7 @@ func (b *bench) startAs(cfg Config, member Member, p *pool, opts ...kgo.Opt) *wo
 	w := &worker{reg: reg, pool: p, log: &logbook{}, ended: make(chan error, 1), wire: &wires{dial: b.dial}}
 	var err error
 	w.Queue, err = New(cfg, member, Deps{
-		Topic: in, Pool: p, Log: slog.New(slog.NewTextHandler(w.log, nil)),
+		Topics: []string{in}, Pool: p, Log: slog.New(slog.NewTextHandler(w.log, nil)),
 		Metrics: metrics.NewConsumer(reg), Series: metrics.NewQueue(reg),
 		Client: append(append(b.opts(), kgo.Dialer(w.wire.Dial)), opts...),
 	})

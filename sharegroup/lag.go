@@ -21,7 +21,7 @@ func (q *Queue) lagLoop(ctx context.Context) {
 			return
 		}
 		if was := q.reachable.Swap(err == nil); was && err != nil {
-			q.Log.WarnContext(ctx, "the group's lag cannot be read", "group", q.member.Group, "topic", q.Topic, "error", err)
+			q.Log.WarnContext(ctx, "the group's lag cannot be read", "group", q.member.Group, "topics", q.Topics, "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -32,9 +32,15 @@ func (q *Queue) lagLoop(ctx context.Context) {
 }
 
 func (q *Queue) refreshLag(ctx context.Context) error {
-	lag, err := kafka.ShareLag(ctx, q.admin, q.member.Group, q.Topic, q.member.OffsetReset == resetLatest)
-	if err != nil {
-		return err
+	behind := make(map[partition]int64)
+	for _, topic := range q.Topics {
+		lag, err := kafka.ShareLag(ctx, q.admin, q.member.Group, topic, q.member.OffsetReset == resetLatest)
+		if err != nil {
+			return err
+		}
+		for id, records := range lag {
+			behind[partition{topic, id}] = records
+		}
 	}
 	groups, err := q.admin.DescribeShareGroups(ctx, q.member.Group)
 	if err == nil {
@@ -43,7 +49,7 @@ func (q *Queue) refreshLag(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("members of share group %s: %w", q.member.Group, err)
 	}
-	q.exportLag(lag, share(q.joined(), len(groups[q.member.Group].Members)))
+	q.exportLag(behind, share(q.joined(), len(groups[q.member.Group].Members)))
 	return nil
 }
 
@@ -56,21 +62,21 @@ func share(own, members int) float64 {
 	return float64(own) / float64(max(own, members))
 }
 
-func (q *Queue) exportLag(lag map[int32]int64, share float64) {
+func (q *Queue) exportLag(lag map[partition]int64, share float64) {
 	oldest := q.oldest()
 	now := time.Now()
 	sum, age := 0.0, 0.0
-	for id, records := range lag {
+	for p, records := range lag {
 		part := float64(records) * share
 		sum += part
-		name, since := strconv.Itoa(int(id)), 0.0
-		if at, ok := oldest[id]; ok {
+		name, since := strconv.Itoa(int(p.id)), 0.0
+		if at, ok := oldest[p]; ok {
 			since = max(0, now.Sub(at).Seconds()) // clocks may differ
 		}
 		age = max(age, since)
-		q.Metrics.LagRecords.WithLabelValues(q.Topic, name).Set(part)
-		q.Metrics.LagSeconds.WithLabelValues(q.Topic, name).Set(since)
-		q.shown[id] = true
+		q.Metrics.LagRecords.WithLabelValues(p.topic, name).Set(part)
+		q.Metrics.LagSeconds.WithLabelValues(p.topic, name).Set(since)
+		q.shown[p] = true
 	}
 	q.Metrics.QueueLen.Set(sum)
 	q.Metrics.OldestRecord.Set(age)
@@ -78,8 +84,8 @@ func (q *Queue) exportLag(lag map[int32]int64, share float64) {
 
 // oldest finds, by partition, the timestamp of the first record that this
 // worker holds. What nobody has fetched has no age that is known.
-func (q *Queue) oldest() map[int32]time.Time {
-	oldest := make(map[int32]time.Time)
+func (q *Queue) oldest() map[partition]time.Time {
+	oldest := make(map[partition]time.Time)
 	for _, l := range q.lanes {
 		l.mu.Lock()
 		b := l.batch
@@ -89,9 +95,10 @@ func (q *Queue) oldest() map[int32]time.Time {
 		}
 		b.mu.Lock()
 		for _, s := range b.slots {
-			at, ok := oldest[s.rec.Partition]
+			p := partition{s.rec.Topic, s.rec.Partition}
+			at, ok := oldest[p]
 			if !s.told && (!ok || s.rec.Timestamp.Before(at)) {
-				oldest[s.rec.Partition] = s.rec.Timestamp
+				oldest[p] = s.rec.Timestamp
 			}
 		}
 		b.mu.Unlock()
@@ -101,10 +108,10 @@ func (q *Queue) oldest() map[int32]time.Time {
 
 // forgetLag removes what a worker that has left the group no longer knows.
 func (q *Queue) forgetLag() {
-	for id := range q.shown {
-		name := strconv.Itoa(int(id))
-		q.Metrics.LagRecords.DeleteLabelValues(q.Topic, name)
-		q.Metrics.LagSeconds.DeleteLabelValues(q.Topic, name)
+	for p := range q.shown {
+		name := strconv.Itoa(int(p.id))
+		q.Metrics.LagRecords.DeleteLabelValues(p.topic, name)
+		q.Metrics.LagSeconds.DeleteLabelValues(p.topic, name)
 	}
 	q.Metrics.QueueLen.Set(0)
 	q.Metrics.OldestRecord.Set(0)

@@ -55,7 +55,7 @@ func newLane(q *Queue, id int) *lane {
 func (l *lane) options() []kgo.Opt {
 	return append(slices.Clone(l.Client),
 		kgo.ShareGroup(l.member.Group),
-		kgo.ConsumeTopics(l.Topic),
+		kgo.ConsumeTopics(l.Topics...),
 		kgo.ShareMaxRecords(int32(l.cfg.Records)), //nolint:gosec // Validate bounds it.
 		// Nothing is fetched ahead, whose locks would run while it waits; and
 		// acknowledgements do not wait behind a fetch.

@@ -147,7 +147,7 @@ func TestTheBrokersLimitHolds(t *testing.T) {
 		virtual(t, 1, func(b *bench) {
 			cfg := config()
 			cfg.Attempts = 0
-			q, err := New(cfg, membership(), Deps{Topic: in, Log: b.quiet(), Metrics: metrics.NewConsumer(prometheus.NewRegistry()), Client: b.opts()})
+			q, err := New(cfg, membership(), Deps{Topics: []string{in}, Log: b.quiet(), Metrics: metrics.NewConsumer(prometheus.NewRegistry()), Client: b.opts()})
 			require.NoError(t, err)
 			q.client, q.admin = b.client, b.admin
 			require.NoError(t, q.bound(q.limit(b.ctx, nil)))

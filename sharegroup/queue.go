@@ -45,8 +45,8 @@ var (
 
 // Deps is what a queue works with.
 type Deps struct {
-	Topic   string
-	Pool    Pool // may be set after New, for its Publisher is the queue's
+	Topics  []string // that requests are taken from
+	Pool    Pool     // may be set after New, for its Publisher is the queue's
 	Log     *slog.Logger
 	Metrics *metrics.Consumer
 	Series  *metrics.Queue
@@ -74,7 +74,7 @@ type Queue struct {
 	mu      sync.Mutex // guards what follows
 	records int        // taken in and not acknowledged
 	bytes   int64
-	shown   map[int32]bool // partitions whose lag is exported
+	shown   map[partition]bool // partitions whose lag is exported
 }
 
 // New checks the options and starts nothing.
@@ -82,7 +82,7 @@ func New(cfg Config, member Member, deps Deps) (*Queue, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	q := &Queue{Deps: deps, cfg: cfg, member: member, shown: make(map[int32]bool)}
+	q := &Queue{Deps: deps, cfg: cfg, member: member, shown: make(map[partition]bool)}
 	q.solo.changed = make(chan struct{})
 	q.attempts.Store(defaultAttempts)
 	if err := kgo.ValidateOpts(newLane(q, 0).options()...); err != nil {
@@ -104,7 +104,7 @@ func (q *Queue) Run(ctx context.Context) error {
 	}
 	defer cl.Close()
 	q.client, q.admin = cl, kadm.NewClient(cl)
-	if err = kafka.WaitTopics(ctx, cl, q.Log, q.Topic); err == nil {
+	if err = kafka.WaitTopics(ctx, cl, q.Log, q.Topics...); err == nil {
 		err = q.prepare(ctx)
 	}
 	if ctx.Err() != nil {

@@ -233,7 +233,7 @@ func (b *bench) start(cfg setting, p *pool, opts ...kgo.Opt) *member {
 		ErrorBody: func(err *model.Error) (string, []byte) { return "text/plain", []byte(err.Code) },
 	}
 	intake, err := New(cfg.Config, cfg.Member, Deps{
-		Topic: in, Pool: p, Log: log,
+		Topics: []string{in}, Pool: p, Log: log,
 		Metrics: metrics.NewConsumer(reg), Transactions: metrics.NewTransaction(reg), Produce: publish.ClientOpts,
 		Publisher: func(cl *kgo.Client) Publisher { return producer.NewTransactional(publish, deps, cl) },
 		Client:    append(append(b.opts(), kgo.Dialer(w.Dial)), opts...),

@@ -58,7 +58,7 @@ var (
 
 // Deps is what an intake works with.
 type Deps struct {
-	Topic        string
+	Topics       []string // that requests are taken from
 	Pool         Pool
 	Log          *slog.Logger
 	Metrics      *metrics.Consumer
@@ -114,7 +114,7 @@ func (t *Intake) Run(ctx context.Context) error {
 		return fmt.Errorf("client: %w", err)
 	}
 	defer cl.Close()
-	if err := kafka.WaitTopics(ctx, cl, t.Log, t.Topic); err != nil {
+	if err := kafka.WaitTopics(ctx, cl, t.Log, t.Topics...); err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}

@@ -42,10 +42,10 @@ func (t *Intake) askLag() {
 func (t *Intake) refreshLag(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, max(t.member.LagInterval, 5*time.Second))
 	defer cancel()
-	ends, err := lag.Read(ctx, t.admin, t.Topic)
+	ends, err := lag.Read(ctx, t.admin, t.Topics)
 	if !t.stopping.Load() {
 		if was := t.reachable.Swap(err == nil); was && err != nil {
-			t.Log.WarnContext(ctx, "the ends of the partitions cannot be read", "topic", t.Topic, "error", err)
+			t.Log.WarnContext(ctx, "the ends of the partitions cannot be read", "topics", t.Topics, "error", err)
 		}
 	}
 	if err != nil {

@@ -64,7 +64,7 @@ func (l *lane) starting(ctx context.Context, at map[string]map[int32]kgo.Offset)
 			offset := o.EpochOffset().Offset
 			if offset < 0 {
 				if ends == nil {
-					read, err := lag.Read(ctx, l.admin, l.Topic)
+					read, err := lag.Read(ctx, l.admin, l.Topics)
 					if err != nil {
 						return nil, err
 					}

@@ -51,7 +51,7 @@ func (l *lane) options() []kgo.Opt {
 		// All that a transaction publishes fits: handing it over never blocks.
 		kgo.MaxBufferedRecords(4*l.most()),
 		kgo.ConsumerGroup(l.member.Group),
-		kgo.ConsumeTopics(l.Topic),
+		kgo.ConsumeTopics(l.Topics...),
 		kgo.ConsumeResetOffset(start),
 		kgo.DisableAutoCommit(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),

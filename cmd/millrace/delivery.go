@@ -46,7 +46,7 @@ func (w *runningWorker) deliver(log *slog.Logger, reg *prometheus.Registry, coun
 		Logger: log, Metrics: metrics.NewProducer(reg), Topics: w.cfg.Topics, Group: w.cfg.Consumer.Group,
 		Worker: w.host, Opts: client, ErrorBody: errorBody,
 	}
-	work := worker.Deps{Logger: log, Metrics: counted, Source: w.follower, Cancellations: w.cancelled}
+	work := worker.Deps{Logger: log, Metrics: counted, Source: w.follower, Cancellations: w.cancelled, Routes: w.cfg.Topics.Routes.Models()}
 	w.divide(&work)
 	switch w.cfg.Pool.Delivery {
 	case exactlyOnce:
@@ -66,7 +66,7 @@ func (w *runningWorker) atLeastOnce(publish producer.Deps, work worker.Deps, reg
 	work.Publisher = answers
 	pool := worker.New(w.cfg.Worker, work)
 	in, err := consumer.New(w.cfg.Consumer, consumer.Deps{
-		Topic: w.cfg.Topics.Requests, Pool: pool, Log: work.Logger, Metrics: metrics.NewConsumer(reg), Client: publish.Opts,
+		Topics: w.cfg.Topics.Intake(), Pool: pool, Log: work.Logger, Metrics: metrics.NewConsumer(reg), Client: publish.Opts,
 	})
 	if err != nil {
 		return delivery{}, errors.Join(err, answers.Close())
@@ -82,7 +82,7 @@ func (w *runningWorker) exactlyOnce(publish producer.Deps, work worker.Deps, reg
 		RevokeDrain: c.RevokeDrain, DrainTimeout: c.DrainTimeout, WatchdogTimeout: c.WatchdogTimeout, LagInterval: c.LagInterval,
 		MaxRecords: c.MaxRecords, MaxBytes: c.MaxBytes, FetchMaxBytes: c.FetchMaxBytes,
 	}, transaction.Deps{
-		Topic: w.cfg.Topics.Requests, Log: work.Logger, Metrics: metrics.NewConsumer(reg), Transactions: metrics.NewTransaction(reg),
+		Topics: w.cfg.Topics.Intake(), Log: work.Logger, Metrics: metrics.NewConsumer(reg), Transactions: metrics.NewTransaction(reg),
 		Client: publish.Opts, Produce: cfg.ClientOpts,
 		Publisher: func(cl *kgo.Client) transaction.Publisher { return producer.NewTransactional(cfg, publish, cl) },
 	})

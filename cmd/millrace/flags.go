@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -25,4 +26,16 @@ func (p *program) configCommand() *cobra.Command {
 		Args:   noArgs,
 		RunE:   func(*cobra.Command, []string) error { return writeMarkdown(p.out) },
 	}
+}
+
+// listedBy gives a command a flag that may be given several times, for the
+// items of the variable's list.
+func (p *program) listedBy(cmd *cobra.Command, flag, variable string) {
+	all, given := allVariables(), []string(nil)
+	i := slices.IndexFunc(all, func(v variableInfo) bool { return v.name == variable })
+	cmd.Flags().Func(flag, "in place of "+variable+", may be given several times: "+all[i].help, func(value string) error {
+		given = append(given, value)
+		p.env[variable] = strings.Join(given, ",")
+		return nil
+	})
 }

@@ -23,7 +23,7 @@ func (w *runningWorker) queue(publish producer.Deps, work worker.Deps, reg *prom
 		Group: c.Group, OffsetReset: c.OffsetReset, SessionTimeout: c.SessionTimeout, FetchMaxBytes: c.FetchMaxBytes,
 		DrainTimeout: c.DrainTimeout, WatchdogTimeout: c.WatchdogTimeout, LagInterval: c.LagInterval,
 	}, sharegroup.Deps{
-		Topic: w.cfg.Topics.Requests, Log: work.Logger, Metrics: metrics.NewConsumer(reg), Series: metrics.NewQueue(reg),
+		Topics: w.cfg.Topics.Intake(), Log: work.Logger, Metrics: metrics.NewConsumer(reg), Series: metrics.NewQueue(reg),
 		Client: publish.Opts,
 	})
 	if err != nil {

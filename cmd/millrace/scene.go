@@ -10,6 +10,7 @@ import (
 
 	"github.com/millrace/millrace/bundled"
 	"github.com/millrace/millrace/internal/kafka"
+	"github.com/millrace/millrace/model/follow"
 	"github.com/millrace/millrace/model/mlflow"
 )
 
@@ -43,6 +44,14 @@ func (s scene) String() string {
 	fmt.Fprintf(&b, "  kcat -C -q -b %s -t %s -o beginning -e -f '%%k %%h\\n%%s\\n'\n", brokers, s.topics.Results)
 	b.WriteString("\nCtrl-C drains and ends.\n\n")
 	return b.String()
+}
+
+// told is a model's line.
+func told(s follow.Status) string {
+	if s.Name == "" {
+		return fmt.Sprintf("%s is %s: %s", maskURLs(s.Reference), s.State, s.LastError)
+	}
+	return fmt.Sprintf("%s version %s (%s)", s.Name, s.Version, s.Flavor)
 }
 
 // quoted makes text one word of a shell.

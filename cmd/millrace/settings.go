@@ -71,8 +71,9 @@ func checkAddr(name, addr string) error {
 
 // modelRef is one reference of MILLRACE_MODEL, with the name given to it.
 type modelRef struct {
-	name string
-	text string
+	name     string
+	text     string
+	onDemand bool // a request has named it
 }
 
 // UnmarshalText reads "reference" or "name=reference".

@@ -135,7 +135,7 @@ func (w *runningWorker) startBeside(ctx context.Context, all *parts) {
 // followBeside waits for the models themselves: nothing waits for the others.
 func (w *runningWorker) followBeside(ctx context.Context) error {
 	select {
-	case <-w.loaded:
+	case <-w.follower.Settled():
 	case <-ctx.Done():
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/millrace/millrace/metrics"
@@ -34,10 +35,13 @@ func (s *modelSource) target(m modelRef, maxBatch int, fail func(error)) (follow
 	}
 	mem := &memory{source: s, ref: ref}
 	return follow.Target{
-		Reference: m.text, Name: m.name, Alias: ref.Alias,
+		Reference: m.text, Name: m.name, Alias: ref.Alias, Model: ref.Name,
 		Resolve: func(ctx context.Context) (follow.Resolved, error) {
 			r, stale, err := mem.resolve(ctx)
-			if err != nil { // named all the same, for its series
+			switch {
+			case err != nil && m.onDemand: // its name is anybody's, and no label
+				return follow.Resolved{}, err
+			case err != nil: // named all the same, for its series
 				return follow.Resolved{Name: ref.Name}, err
 			}
 			return follow.Resolved{Name: r.Name, Version: r.Version, Identity: r.Identity, Value: r, Stale: stale}, nil
@@ -68,6 +72,7 @@ func resultOf(err error) string {
 
 // modelObserver counts what the following of models does.
 func modelObserver(m *metrics.Models) follow.Observer {
+	served := &servings{n: make(map[[2]string]int)}
 	return follow.Observer{
 		Polled: func(name string, err error) {
 			m.Polls.WithLabelValues(name, resultOf(err)).Inc()
@@ -81,11 +86,44 @@ func modelObserver(m *metrics.Models) follow.Observer {
 		},
 		Swapped: func(now, before *model.Snapshot) {
 			swaps := m.Swaps.WithLabelValues(now.Name) // there at 0 from the first version on
+			m.Unloads.WithLabelValues(now.Name, string(follow.UnloadBudget))
 			if before != nil {
 				swaps.Inc()
-				m.Serving.DeleteLabelValues(before.Name, before.Version, before.Flavor)
+				served.end(m, before)
 			}
-			m.Serving.WithLabelValues(now.Name, now.Version, now.Flavor).Set(1)
+			served.begin(m, now)
+		},
+		Unloaded: func(s *model.Snapshot, why follow.Unload) {
+			m.Unloads.WithLabelValues(s.Name, string(why)).Inc()
+			served.end(m, s)
 		},
 	}
+}
+
+// servings counts the references by the model version that they serve: several
+// may serve the same.
+type servings struct {
+	mu sync.Mutex
+	n  map[[2]string]int // guarded by mu
+}
+
+func (v *servings) begin(m *metrics.Models, s *model.Snapshot) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.n[[2]string{s.Name, s.Version}]++
+	m.Serving.WithLabelValues(s.Name, s.Version, s.Flavor).Set(1)
+	m.Bytes.WithLabelValues(s.Name, s.Version).Add(float64(s.Bytes))
+}
+
+func (v *servings) end(m *metrics.Models, s *model.Snapshot) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	key := [2]string{s.Name, s.Version}
+	m.Bytes.WithLabelValues(s.Name, s.Version).Sub(float64(s.Bytes))
+	if v.n[key]--; v.n[key] > 0 {
+		return
+	}
+	delete(v.n, key)
+	m.Serving.DeleteLabelValues(s.Name, s.Version, s.Flavor)
+	m.Bytes.DeleteLabelValues(s.Name, s.Version)
 }

@@ -33,11 +33,12 @@ one of --brokers; topics that are missing are created.
 		Example: `  millrace up
   millrace up --data-dir ./data           # topics and offsets outlive a restart
   MLFLOW_TRACKING_URI=http://127.0.0.1:5000 millrace up --model models:/forecaster@champion
+  millrace up --model ./forecaster --model ./scorer
   millrace up --brokers 127.0.0.1:19092   # a Kafka of your own`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.runUp(cmd.Context()) },
 	}
-	p.overriddenBy(cmd, "model", "MILLRACE_MODEL")
+	p.listedBy(cmd, "model", "MILLRACE_MODEL")
 	p.overriddenBy(cmd, "brokers", "MILLRACE_KAFKA_BROKERS")
 	p.overriddenBy(cmd, "data-dir", "MILLRACE_UP_DATA_DIR")
 	p.overriddenBy(cmd, "kafka-port", "MILLRACE_UP_KAFKA_PORT")
@@ -99,7 +100,7 @@ func (p *program) startUp(ctx context.Context, all *parts, cfg upConfig, embedde
 		return nil // stopped before, or broken: the cause is told at the end
 	}
 	for _, served := range w.follower.Status() {
-		s.models = append(s.models, fmt.Sprintf("%s version %s (%s)", served.Name, served.Version, served.Flavor))
+		s.models = append(s.models, told(served))
 	}
 	if s.body, err = w.source.example(ctx, cfg.Worker.Pool.Models[0].text); err != nil {
 		return err

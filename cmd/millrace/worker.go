@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -24,6 +24,7 @@ import (
 	"github.com/millrace/millrace/metrics"
 	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/model/follow"
+	"github.com/millrace/millrace/model/mlflow"
 	"github.com/millrace/millrace/producer"
 	"github.com/millrace/millrace/worker"
 )
@@ -33,6 +34,7 @@ func (p *program) workerCommand() *cobra.Command {
 		Use:   "worker",
 		Short: "Answer requests from Kafka with a model",
 		Long: `Take requests from a Kafka topic, answer them with a model, publish the answers.
+With several models, a request's header or its topic says which.
 
 Start as many as there are partitions to share; they form one consumer group. A
 worker follows its model's alias and changes versions between two batches. It
@@ -46,7 +48,7 @@ SIGTERM lets it finish what it has taken; a second one kills it.
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.runWorker(cmd.Context()) },
 	}
-	p.overriddenBy(cmd, "model", "MILLRACE_MODEL")
+	p.listedBy(cmd, "model", "MILLRACE_MODEL")
 	p.overriddenBy(cmd, "brokers", "MILLRACE_KAFKA_BROKERS")
 	p.overriddenBy(cmd, "admin-addr", "MILLRACE_ADMIN_ADDR")
 	return cmd
@@ -81,7 +83,6 @@ type runningWorker struct {
 	follower *follow.Follower
 	// The requests that nobody waits for any more.
 	cancelled *cancellation.List
-	loaded    chan struct{} // closed when every model serves
 	versions  versions
 	names     []*atomic.Pointer[follow.Resolved] // what the models' references name
 	beside    beside
@@ -96,7 +97,7 @@ func (p *program) startWorker(ctx context.Context, all *parts, cfg workerConfig,
 		return nil, usageError(err)
 	}
 	p.nameTransactions(&cfg)
-	w := &runningWorker{cfg: cfg, host: p.hostname(), loaded: make(chan struct{})}
+	w := &runningWorker{cfg: cfg, host: p.hostname()}
 	w.cancelled = cancellation.New(cancellation.Deps{Topic: cfg.Topics.Cancellations(), Log: log, Opts: kafkaOpts})
 	if w.source, err = p.modelSource(cfg.Source, log); err != nil {
 		return nil, err
@@ -149,7 +150,7 @@ func (w *runningWorker) consume(ctx context.Context, log *slog.Logger, opts []kg
 		return fmt.Errorf("client: %w", err)
 	}
 	defer cl.Close()
-	err = kafka.WaitTopics(ctx, cl, log, w.cfg.Topics.Requests, w.cfg.Topics.Results, w.cfg.Topics.DeadLetters)
+	err = kafka.WaitTopics(ctx, cl, log, append(w.cfg.Topics.Intake(), w.cfg.Topics.Results, w.cfg.Topics.DeadLetters)...)
 	if ctx.Err() != nil { // a stop is no failure
 		return nil
 	}
@@ -158,7 +159,7 @@ func (w *runningWorker) consume(ctx context.Context, log *slog.Logger, opts []kg
 	}
 	cl.Close()
 	select {
-	case <-w.loaded:
+	case <-w.follower.Settled():
 	case <-ctx.Done():
 		return nil
 	}
@@ -166,7 +167,7 @@ func (w *runningWorker) consume(ctx context.Context, log *slog.Logger, opts []kg
 }
 
 func (w *runningWorker) handler(reg *prometheus.Registry) http.Handler {
-	mux := admin.Mux(admin.Health{Live: w.live, Ready: w.ready}, reg)
+	mux := admin.Mux(admin.Health{Live: w.live, Ready: w.ready, Degraded: w.degraded}, reg)
 	mux.HandleFunc("GET /models", func(rw http.ResponseWriter, _ *http.Request) {
 		admin.WriteJSON(rw, http.StatusOK, w.status())
 	})
@@ -182,19 +183,30 @@ func (w *runningWorker) live() error {
 }
 
 func (w *runningWorker) ready() error {
-	for _, s := range w.follower.Status() {
-		if s.State == follow.StateServing {
-			continue
-		}
-		if s.LastError != "" {
-			return fmt.Errorf("model %s is %s: %s", maskURLs(s.Reference), s.State, s.LastError)
-		}
-		return fmt.Errorf("model %s is %s", maskURLs(s.Reference), s.State)
+	if !w.follower.Ready() {
+		return errors.New(cmp.Or(append(w.degraded(), "the models are loaded; requests are about to be taken in")...))
 	}
 	if !w.intake.Ready() {
 		return errors.New("kafka: this worker has not joined its group, or the broker does not answer")
 	}
 	return nil
+}
+
+// degraded lists the models that do not serve, with the reasons. When requests
+// are taken in all the same, it is those of these that are answered UNAVAILABLE.
+func (w *runningWorker) degraded() []string {
+	var list []string
+	for _, s := range w.follower.Status() {
+		why := fmt.Sprintf("model %s is %s", maskURLs(s.Reference), s.State)
+		switch {
+		case s.State == follow.StateServing || s.State == follow.StateUnloaded || s.OnDemand:
+		case s.LastError != "":
+			list = append(list, why+": "+s.LastError)
+		default:
+			list = append(list, why)
+		}
+	}
+	return list
 }
 
 // newFollower makes what keeps the models loaded.
@@ -207,18 +219,24 @@ func (w *runningWorker) newFollower(all *parts, log *slog.Logger, m *metrics.Mod
 		}
 		targets = append(targets, w.remember(t))
 	}
+	if err := w.checkNames(targets); err != nil {
+		return nil, err
+	}
 	observer := modelObserver(m)
-	count, first := observer.Swapped, sync.Once{}
+	count := observer.Swapped
 	observer.Swapped = func(now, before *model.Snapshot) {
 		count(now, before)
 		answers.Announce(now.Name, now.Version, string(model.OK), failures()...)
-		if w.follower.Ready() {
-			first.Do(func() { close(w.loaded) })
-		}
 		w.refresh()
 	}
 	return follow.New(w.cfg.Follow, follow.Deps{
 		Targets: targets, Log: log, Observer: observer, Compatible: model.Compatible,
+		OnDemand: func(name string) (follow.Target, error) {
+			return w.source.target(modelRef{text: "models:/" + name, onDemand: true}, w.cfg.Worker.MaxBatch, all.fail)
+		},
+		Missing: func(err error) bool {
+			return errors.Is(err, mlflow.ErrNotFound) || errors.Is(err, mlflow.ErrBadReference)
+		},
 	})
 }
 

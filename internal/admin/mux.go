@@ -15,6 +15,9 @@ import (
 type Health struct {
 	Live  func() error // the process makes progress
 	Ready func() error // the process can do its work now
+
+	// Degraded lists what does not work while the rest does; nil: nothing can.
+	Degraded func() []string
 }
 
 // Mux serves /healthz, /readyz, /metrics and its older name /prometheus, and
@@ -24,8 +27,8 @@ func Mux(h Health, series prometheus.Gatherer) *http.ServeMux {
 	// OpenMetrics carries exemplars; native histograms go out when the scraper
 	// asks for protobuf, which the handler negotiates by itself.
 	metrics := promhttp.HandlerFor(series, promhttp.HandlerOpts{EnableOpenMetrics: true})
-	mux.Handle("GET /healthz", probe(h.Live))
-	mux.Handle("GET /readyz", probe(h.Ready))
+	mux.Handle("GET /healthz", probe(h.Live, nil))
+	mux.Handle("GET /readyz", probe(h.Ready, h.Degraded))
 	mux.Handle("GET /metrics", metrics)
 	mux.Handle("GET /prometheus", metrics)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
@@ -63,11 +66,17 @@ func WriteJSON(w http.ResponseWriter, status int, v any) {
 	_, _ = w.Write(append(body, '\n'))
 }
 
-func probe(ask func() error) http.Handler {
+func probe(ask func() error, degraded func() []string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if err := ask(); err != nil {
 			WriteJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "unavailable", "reason": err.Error()})
 			return
+		}
+		if degraded != nil {
+			if list := degraded(); len(list) > 0 {
+				WriteJSON(w, http.StatusOK, map[string]any{"status": "ok", "degraded": list})
+				return
+			}
 		}
 		WriteJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 	})

@@ -25,6 +25,7 @@ type Topics struct {
 	Cancelled   string `env:"TOPIC_CANCELLATIONS" envDefault:"inference.cancellations" help:"Requests whose caller went away are named here; none: they are run all the same."`
 	Kept        string `env:"TOPIC_PREDICTIONS" envDefault:"inference.predictions" help:"Answers to the gateways' asynchronous requests are written here; none: there are no such requests."`
 	Shadow      string `env:"TOPIC_SHADOW" envDefault:"inference.shadow" help:"Results of MILLRACE_SHADOW are written here; none: they are compared, and shown in the metrics alone."`
+	Routes      Routes `env:"ROUTES" help:"More topics that requests are read from, each with the model of requests that name none: topic=name, topic=name@alias or topic=name/version, separated by commas. TOPIC_REQUESTS may be among them."`
 	Partitions  int32  `env:"TOPIC_PARTITIONS" envDefault:"12" help:"Partitions of a topic that has to be created."`
 	Replication int16  `env:"TOPIC_REPLICATION" envDefault:"-1" help:"Replicas of a topic that has to be created; -1: the broker's default."`
 }
@@ -34,7 +35,7 @@ const NoTopic = "none"
 
 // Names lists the topics.
 func (t Topics) Names() []string {
-	names := []string{t.Requests, t.Results, t.Replies, t.DeadLetters}
+	names := append(t.Intake(), t.Results, t.Replies, t.DeadLetters)
 	for _, name := range []string{t.Cancellations(), t.Predictions(), t.Shadows()} {
 		if name != "" {
 			names = append(names, name)
@@ -42,6 +43,9 @@ func (t Topics) Names() []string {
 	}
 	return names
 }
+
+// Intake lists the topics that requests are read from, Requests first.
+func (t Topics) Intake() []string { return t.Routes.With(t.Requests) }
 
 // Cancellations is the topic of that name, "" when there is to be none.
 func (t Topics) Cancellations() string { return unlessNone(t.Cancelled) }
@@ -87,6 +91,7 @@ func (t Topics) Validate() error {
 		}
 		seen[plain] = v.name
 	}
+	errs = append(errs, t.Routes.check(t.Requests, seen, legal)...)
 	if t.Partitions < 1 {
 		errs = append(errs, fmt.Errorf(prefix+"TOPIC_PARTITIONS: %d is below 1", t.Partitions))
 	}

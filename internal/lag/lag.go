@@ -14,12 +14,12 @@ import (
 	"github.com/millrace/millrace/metrics"
 )
 
-// Ends are the bounds of a topic's partitions, as read_committed sees them.
+// Ends are the bounds of topics' partitions, as read_committed sees them.
 type Ends struct{ starts, ends kadm.ListedOffsets }
 
-// Read asks the broker for the bounds of a topic's partitions.
-func Read(ctx context.Context, admin *kadm.Client, topic string) (Ends, error) {
-	starts, err := admin.ListStartOffsets(ctx, topic)
+// Read asks the broker for the bounds of topics' partitions.
+func Read(ctx context.Context, admin *kadm.Client, topics []string) (Ends, error) {
+	starts, err := admin.ListStartOffsets(ctx, topics...)
 	if err == nil {
 		err = starts.Error()
 	}
@@ -27,7 +27,7 @@ func Read(ctx context.Context, admin *kadm.Client, topic string) (Ends, error) {
 		return Ends{}, fmt.Errorf("first offsets: %w", err)
 	}
 	// The last stable offset: what read_committed can see.
-	ends, err := admin.ListCommittedOffsets(ctx, topic)
+	ends, err := admin.ListCommittedOffsets(ctx, topics...)
 	if err == nil {
 		err = ends.Error()
 	}

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
@@ -37,6 +36,8 @@ type Observer struct {
 	// Swapped gets the snapshot that serves from now on and the one before,
 	// which is nil the first time.
 	Swapped func(now, before *model.Snapshot)
+	// Unloaded gets what no longer serves and has no heir.
+	Unloaded func(s *model.Snapshot, why Unload)
 }
 
 // Target is one reference to follow.
@@ -44,6 +45,7 @@ type Target struct {
 	Reference string // for people and logs
 	Name      string // what requests may call it besides its registered name; may be empty
 	Alias     string // makes name@alias a name for it, while it serves
+	Model     string // the registered model's name, where the reference tells it
 
 	// Resolve asks what the reference names. Load gives a snapshot of it, warm
 	// and owned by the follower.
@@ -66,12 +68,27 @@ type Deps struct {
 	// Compatible says why a new signature breaks users of the current one, nil
 	// when it does not.
 	Compatible func(current, next *model.Signature) error
+
+	// OnDemand makes a reference of a name that a request may name, such as
+	// fraud@champion. nil: none is loaded on demand. Missing says whether an
+	// error of its Resolve is that there is no such model.
+	OnDemand func(name string) (Target, error)
+	Missing  func(error) bool
 }
 
 // Follower follows references. It is a worker's source of snapshots.
 type Follower struct {
 	cfg     Config
+	deps    Deps
 	targets []*target
+	start   start
+
+	shrinking sync.Mutex // one goroutine at a time looks for what to unload
+
+	mu      sync.RWMutex         // guards what follows
+	running context.Context      //nolint:containedctx // That of Run, for what requests have loaded; nil before and after.
+	demands map[string]*demanded // by the name in requests
+	started sync.WaitGroup       // the loops of demands
 }
 
 // New makes a follower; Run starts it.
@@ -85,12 +102,14 @@ func New(cfg Config, d Deps) (*Follower, error) {
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
 	}
-	f := &Follower{cfg: cfg}
+	f := &Follower{cfg: cfg, deps: d, demands: make(map[string]*demanded), start: newStart()}
 	for _, t := range d.Targets {
 		if t.Resolve == nil || t.Load == nil {
 			return nil, fmt.Errorf("follow: %s lacks Resolve or Load", t.Reference)
 		}
-		f.targets = append(f.targets, newTarget(t, cfg, d))
+		own := newTarget(t, cfg, d)
+		own.ended = func() { f.look(own) }
+		f.targets = append(f.targets, own)
 	}
 	return f, nil
 }
@@ -100,64 +119,23 @@ func New(cfg Config, d Deps) (*Follower, error) {
 // nil after ctx was cancelled, else what closing failed with.
 func (f *Follower) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
+	f.open(ctx)
+	wg.Go(func() { f.beside(ctx) })
 	errs := make([]error, len(f.targets))
 	for i, t := range f.targets {
 		wg.Go(func() { errs[i] = t.run(ctx) })
 	}
 	wg.Wait()
+	f.endDemands()
 	return errors.Join(errs...)
 }
 
-// Acquire returns the snapshot that name stands for, held: the caller Releases
-// it, which never closes a model. "" is the default.
-func (f *Follower) Acquire(name string) (*model.Snapshot, error) {
-	loading := false
-	for _, t := range f.targets {
-		switch s, ok := t.acquire(name); {
-		case s != nil:
-			return s, nil
-		case ok:
-			loading = true
-		}
-		if name == "" {
-			break
-		}
-	}
-	if loading || f.anyUnnamed() {
-		return nil, model.Errorf(model.Unavailable, "the model is not loaded yet")
-	}
-	return nil, model.Errorf(model.NotFound, "no model %q is served here; served are: %s", name, strings.Join(f.names(), ", "))
-}
-
-// anyUnnamed says whether a reference was never resolved, so that the names
-// served are not all known yet.
-func (f *Follower) anyUnnamed() bool {
-	for _, t := range f.targets {
-		if t.current.Load() == nil {
-			return true
-		}
-	}
-	return false
-}
-
-func (f *Follower) names() []string {
-	var names []string
-	for _, t := range f.targets {
-		if h := t.current.Load(); h != nil {
-			names = append(names, h.snapshot.Name)
-		}
-	}
-	return names
-}
-
-// Ready says whether every reference has a model that serves.
-func (f *Follower) Ready() bool { return !f.anyUnnamed() }
-
-// Status describes every reference, the default first.
+// Status describes every reference, the default first, then what was loaded on
+// demand.
 func (f *Follower) Status() []Status {
-	list := make([]Status, len(f.targets))
-	for i, t := range f.targets {
-		list[i] = t.status()
+	var list []Status
+	for _, t := range f.all() {
+		list = append(list, t.status())
 	}
 	return list
 }

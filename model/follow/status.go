@@ -13,10 +13,11 @@ type State string
 
 // The states.
 const (
-	StateWaiting State = "waiting" // nothing resolved or loaded yet
-	StateLoading State = "loading" // the first version is being loaded
-	StateServing State = "serving"
-	StateStopped State = "stopped"
+	StateWaiting  State = "waiting" // nothing resolved or loaded yet
+	StateLoading  State = "loading" // the first version is being loaded
+	StateServing  State = "serving"
+	StateUnloaded State = "unloaded" // for the memory's sake, until a request names it
+	StateStopped  State = "stopped"
 )
 
 // Status is what GET /models shows of a reference.
@@ -30,6 +31,8 @@ type Status struct {
 	Flavor    string    `json:"flavor,omitempty"`
 	Signature string    `json:"signature,omitempty"`
 	LoadedAt  time.Time `json:"loaded_at,omitzero"`
+	Bytes     int64     `json:"bytes,omitempty"`     // of memory, by estimate
+	OnDemand  bool      `json:"on_demand,omitempty"` // a request has named it
 	LastPoll  time.Time `json:"last_poll,omitzero"`
 	LastError string    `json:"last_error,omitempty"`
 	Endpoint  any       `json:"endpoint,omitempty"` // of a model that is served elsewhere
@@ -55,7 +58,8 @@ func (t *target) setState(s State) {
 func (t *target) served(s *model.Snapshot) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.state.State = StateServing
+	t.state.State, t.state.Bytes = StateServing, s.Bytes
+	t.asleep, t.missing = false, false
 	t.state.Name, t.state.Version, t.state.Identity = s.Name, s.Version, s.Identity
 	t.state.Source, t.state.Flavor, t.state.LoadedAt = s.Source, s.Flavor, s.Loaded
 	t.state.Signature = ""

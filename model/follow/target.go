@@ -30,6 +30,7 @@ type target struct {
 	compatible func(current, next *model.Signature) error
 
 	current atomic.Pointer[held]
+	demand
 	closing sync.WaitGroup // retired snapshots that batches may still hold
 
 	mu    sync.Mutex
@@ -49,25 +50,30 @@ func newTarget(t Target, cfg Config, d Deps) *target {
 	return &target{
 		Target: t, cfg: cfg, obs: d.Observer, compatible: d.Compatible,
 		log:   d.Log.With("reference", t.Reference),
-		state: Status{Reference: t.Reference, State: StateWaiting},
+		state: Status{Reference: t.Reference, State: StateWaiting}, demand: newDemand(),
 	}
 }
 
 // run polls until ctx is done, then retires what serves and waits for it.
 func (t *target) run(ctx context.Context) error {
+	t.begin()
 	for ctx.Err() == nil {
+		round := t.pending()
 		wait := t.step(ctx)
+		t.tried(round)
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
 		case <-t.Moved:
+		case <-t.wanted:
 		}
 		timer.Stop()
 	}
 	t.setState(StateStopped)
 	if h := t.current.Swap(nil); h != nil {
 		t.retire(h)
+		t.left(h)
 	}
 	t.closing.Wait()
 	t.mu.Lock()
@@ -104,6 +110,9 @@ func (t *target) poll(ctx context.Context) error {
 	if h := t.current.Load(); h != nil && h.snapshot.Identity == r.Identity {
 		t.forget()
 		return nil
+	}
+	if t.isAsleep() {
+		return nil // the next request that names it loads what is current then
 	}
 	if t.bad == r.Identity && time.Now().Before(t.badUntil) {
 		return t.lastLoadError() // downloading it again so soon would fail again
@@ -148,11 +157,11 @@ var errLoadTimeout = errors.New("loading took longer than MILLRACE_MODEL_LOAD_TI
 // check refuses a snapshot whose signature breaks requests that are answered
 // now, and closes it then.
 func (t *target) check(next *model.Snapshot) error {
-	h := t.current.Load()
-	if h == nil || t.compatible == nil || t.cfg.AllowBreaking {
+	current, known := t.lastSignature()
+	if !known || t.compatible == nil || t.cfg.AllowBreaking {
 		return nil
 	}
-	if err := t.compatible(h.snapshot.Signature, next.Signature); err != nil {
+	if err := t.compatible(current, next.Signature); err != nil {
 		return errors.Join(fmt.Errorf("its signature breaks the current one (MILLRACE_MODEL_ALLOW_BREAKING=true takes it): %w", err),
 			next.Release())
 	}
@@ -207,41 +216,6 @@ func (t *target) retire(h *held) {
 			t.mu.Unlock()
 		}
 	})
-}
-
-// acquire holds the snapshot when name stands for it. ok says that it does.
-func (t *target) acquire(name string) (s *model.Snapshot, ok bool) {
-	for {
-		h := t.current.Load()
-		if h == nil {
-			return nil, name == "" || name == t.Name
-		}
-		if !t.answersTo(name, h.snapshot) {
-			return nil, false
-		}
-		if h.snapshot.Acquire() {
-			return h.snapshot, true
-		}
-		// It was swapped and closed between the two; the next load has its heir.
-	}
-}
-
-func (t *target) answersTo(name string, s *model.Snapshot) bool {
-	if name == "" || name == s.Name || (t.Name != "" && name == t.Name) {
-		return true
-	}
-	rest, ok := cutName(name, s.Name)
-	if !ok && t.Name != "" {
-		rest, ok = cutName(name, t.Name)
-	}
-	return ok && (rest == "/"+s.Version || (t.Alias != "" && rest == "@"+t.Alias))
-}
-
-func cutName(s, name string) (string, bool) {
-	if len(s) > len(name) && s[:len(name)] == name {
-		return s[len(name):], true
-	}
-	return "", false
 }
 
 // backoff doubles from RetryMin to RetryMax, and is jittered.

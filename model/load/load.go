@@ -78,7 +78,7 @@ func open(ctx context.Context, f *mlflow.Folder, o *Options) (_ *model.Snapshot,
 	}
 	return model.Open(&model.Snapshot{
 		Name: o.Name, Version: o.Version, Identity: o.Identity, Source: o.Source,
-		Flavor: f.Flavor, Loaded: time.Now(),
+		Flavor: f.Flavor, Loaded: time.Now(), Bytes: memoryOf(o.Folder, m),
 		Signature: signature, Codec: codec, Model: ready,
 	}), nil
 }

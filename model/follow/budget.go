@@ -1,0 +1,91 @@
+package follow
+
+import (
+	"context"
+	"time"
+
+	"github.com/millrace/millrace/model"
+)
+
+// Unload says why a model was unloaded.
+type Unload string
+
+// The reasons.
+const (
+	UnloadBudget Unload = "budget" // the models loaded took more than their budget
+	UnloadUnused Unload = "unused" // loaded on demand, and gave way to another or to nobody's asking
+)
+
+// shrinkPause is the time between two looks at a budget that is exceeded while
+// every model is in use.
+const shrinkPause = time.Second
+
+// beside does what no single target's loop does, until ctx ends.
+func (f *Follower) beside(ctx context.Context) {
+	f.patience(ctx)
+	if f.cfg.MemoryBudget == 0 {
+		return
+	}
+	tick := time.NewTicker(shrinkPause)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			f.shrink(nil)
+		}
+	}
+}
+
+// shrink unloads the models unused for longest while those that are loaded
+// take more than the budget: never one that a batch holds, one that was loaded
+// for requests that are about to run, the last one, or keep.
+func (f *Follower) shrink(keep *target) {
+	if f.cfg.MemoryBudget == 0 {
+		return
+	}
+	f.shrinking.Lock()
+	defer f.shrinking.Unlock()
+	for {
+		var sum int64
+		var victim *target
+		var of *held
+		loaded := 0
+		for _, t := range f.all() {
+			h := t.current.Load()
+			if h == nil {
+				continue
+			}
+			loaded++
+			sum += h.snapshot.Bytes
+			if t != keep && !t.needed(h) && (victim == nil || t.lastUse(h) < victim.lastUse(of)) {
+				victim, of = t, h
+			}
+		}
+		if sum <= f.cfg.MemoryBudget || loaded < 2 || victim == nil {
+			return
+		}
+		if victim.unload(of) {
+			victim.log.Info("model is unloaded: unused for longest, and the models loaded exceed MILLRACE_MODEL_MEMORY_BUDGET",
+				"model", of.snapshot.Name, "version", of.snapshot.Version, "bytes", of.snapshot.Bytes, "loaded", sum)
+			victim.unloaded(of.snapshot, UnloadBudget)
+		}
+	}
+}
+
+// lastUse is when a request last asked for it, or when it was loaded.
+func (t *target) lastUse(h *held) int64 { return max(t.used.Load(), h.snapshot.Loaded.UnixNano()) }
+
+// needed says that a batch runs on it, or that the requests it was loaded for
+// have not had their turn.
+func (t *target) needed(h *held) bool {
+	loaded := h.snapshot.Loaded
+	return h.snapshot.Held() || t.used.Load() > 0 && t.used.Load() < loaded.UnixNano() && time.Since(loaded) < t.cfg.Wait
+}
+
+func (t *target) unloaded(s *model.Snapshot, why Unload) {
+	if t.obs.Unloaded != nil {
+		t.obs.Unloaded(s, why)
+	}
+}
