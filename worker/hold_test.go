@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -51,6 +52,12 @@ func (s *shelf) Acquire(name string) (*model.Snapshot, error) {
 	return nil, err
 }
 
+func (s *shelf) times() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked
+}
+
 // end is what the load comes to.
 func (s *shelf) end(m model.Model) {
 	s.mu.Lock()
@@ -86,9 +93,9 @@ func TestALoaderThatIsStuckHoldsNoExecutor(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		require.Len(t, r.pub.got, 100)
+		require.Len(t, r.pub.all(), 100)
 		require.Less(t, time.Since(begun), 2*time.Second)
-		for _, a := range r.pub.got {
+		for _, a := range r.pub.all() {
 			require.Equal(t, int32(1), a.Request.Partition)
 			require.Equal(t, "ok", a.Status)
 		}
@@ -97,8 +104,8 @@ func TestALoaderThatIsStuckHoldsNoExecutor(t *testing.T) {
 
 		time.Sleep(s.wait)
 		synctest.Wait()
-		require.Len(t, r.pub.got, 200)
-		for o, a := range r.pub.got[100:] {
+		require.Len(t, r.pub.all(), 200)
+		for o, a := range r.pub.all()[100:] {
 			require.Equal(t, string(model.Unavailable), a.Status)
 			require.EqualValues(t, o, a.Request.Offset)
 			require.Empty(t, a.ModelName)
@@ -107,7 +114,7 @@ func TestALoaderThatIsStuckHoldsNoExecutor(t *testing.T) {
 		r.Submit(t.Context(), []*kgo.Record{rec(0, 100, "a", forSlow())}, r.resolved)
 		time.Sleep(time.Millisecond)
 		synctest.Wait()
-		require.Len(t, r.pub.got, 201)
+		require.Len(t, r.pub.all(), 201)
 		kill()
 		synctest.Wait()
 		require.Len(t, r.done, 201)
@@ -131,14 +138,14 @@ func TestRequestsWaitForTheirModel(t *testing.T) {
 				}
 				time.Sleep(3 * time.Second)
 				synctest.Wait()
-				require.Len(t, r.pub.got, 1, "what stands before the first that waits")
-				require.Less(t, s.asked, 40, "asking again does not make it load")
+				require.Len(t, r.pub.all(), 1, "what stands before the first that waits")
+				require.Less(t, s.times(), 40, "asking again does not make it load")
 				s.end(c.model)
 				time.Sleep(time.Second)
 				kill()
 				synctest.Wait()
-				require.Len(t, r.pub.got, 50)
-				for o, a := range r.pub.got {
+				require.Len(t, r.pub.all(), 50)
+				for o, a := range r.pub.all() {
 					require.EqualValues(t, o, a.Request.Offset)
 					if o%3 == 0 {
 						require.Equal(t, "ok", a.Status)
@@ -175,10 +182,10 @@ func TestWhatWaitsForItsModelMayGoBefore(t *testing.T) {
 				synctest.Wait()
 				require.Equal(t, map[string]int{"0/0": 1}, r.done)
 				if c.want == "" {
-					require.Empty(t, r.pub.got)
+					require.Empty(t, r.pub.all())
 					require.Error(t, r.errs["0/0"])
 				} else {
-					require.Equal(t, c.want, r.pub.got[0].Status)
+					require.Equal(t, c.want, r.pub.all()[0].Status)
 				}
 				require.Zero(t, testutil.ToFloat64(r.deps.Metrics.Queued))
 				kill()
@@ -206,4 +213,11 @@ func TestModelOfARecord(t *testing.T) {
 	} {
 		require.Equal(t, c.want, p.modelOf(&kgo.Record{Topic: c.topic, Headers: c.headers}), fmt.Sprint(c))
 	}
+}
+
+// all is what was published so far.
+func (p *publisher) all() []*wire.Answer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.got)
 }

@@ -33,15 +33,15 @@ func (f *Follower) beside(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			f.shrink(nil)
+			f.shrink()
 		}
 	}
 }
 
 // shrink unloads the models unused for longest while those that are loaded
 // take more than the budget: never one that a batch holds, one that was loaded
-// for requests that are about to run, the last one, or keep.
-func (f *Follower) shrink(keep *target) {
+// for requests that are about to run, or the last one.
+func (f *Follower) shrink() {
 	if f.cfg.MemoryBudget == 0 {
 		return
 	}
@@ -59,7 +59,7 @@ func (f *Follower) shrink(keep *target) {
 			}
 			loaded++
 			sum += h.snapshot.Bytes
-			if t != keep && !t.needed(h) && (victim == nil || t.lastUse(h) < victim.lastUse(of)) {
+			if !t.needed(h) && (victim == nil || t.lastUse(h) < victim.lastUse(of)) {
 				victim, of = t, h
 			}
 		}

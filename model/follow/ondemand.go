@@ -172,7 +172,7 @@ func (t *target) left(h *held) {
 // looked is called when a try of one has ended: the memory may be too much, or
 // nobody may have asked for it for long.
 func (f *Follower) looked(d *demanded) {
-	f.shrink(d.target)
+	f.shrink()
 	if d.current.Load() != nil || time.Since(time.Unix(0, d.used.Load())) < f.cfg.RetryMax {
 		return
 	}

@@ -36,7 +36,7 @@ func (f *Follower) Ready() bool {
 
 // look is called when a target's try has ended.
 func (f *Follower) look(t *target) {
-	f.shrink(t)
+	f.shrink()
 	if f.Ready() {
 		return
 	}
