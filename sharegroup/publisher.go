@@ -21,6 +21,8 @@ var errMayPass = errors.New("the answer would be an error that may pass; the req
 // Publisher wraps what the pool publishes with, so that the queue learns what
 // became of each record. An error that may pass is not published while the
 // record has deliveries left: another worker, or a later time, may do better.
+// When it is that the model did not load, requests have waited for it already,
+// and delivering them again would use up what the others need.
 func (q *Queue) Publisher(next Publisher) Publisher { return noting{next} }
 
 type noting struct{ next Publisher }
@@ -31,7 +33,7 @@ func (n noting) Publish(ctx context.Context, a *wire.Answer, acked func(status s
 		n.next.Publish(ctx, a, acked)
 		return
 	}
-	if !s.last && (a.Status == wire.Unavailable || a.Status == wire.Overloaded) {
+	if !s.last && !a.Final && (a.Status == wire.Unavailable || a.Status == wire.Overloaded) {
 		acked(a.Status, errMayPass)
 		return
 	}

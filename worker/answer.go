@@ -57,7 +57,7 @@ func (e *executor) send(ctx context.Context, t task, a wire.Answer) {
 		e.finish(ctx, t.item, context.Cause(ctx))
 		return
 	}
-	a.Request = t.rec
+	a.Request, a.Final = t.rec, e.snap == nil
 	if e.snap != nil {
 		a.ModelName, a.ModelVersion = e.snap.Name, e.snap.Version
 	}

@@ -108,6 +108,7 @@ func elsewhere() map[string]string {
 		"millrace_gateway_certificate_expiry_timestamp_seconds": "../../gateway/identity_test.go",
 		"millrace_gateway_predictions_evicted_total":            "../../gateway/predictions/store_test.go",
 		"millrace_isolated_records_total":                       guard,
+		"millrace_model_unloads_total":                          "routes_test.go",
 		"millrace_partition_blocks_total":                       guard,
 		"millrace_partition_pauses_total":                       resume,
 		"millrace_paused_partitions":                            resume,

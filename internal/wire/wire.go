@@ -97,6 +97,7 @@ type Answer struct {
 	Status       string // "ok", or an error code
 	ModelName    string // empty when no model was reached
 	ModelVersion string
+	Final        bool // no other try does better soon: the model is not there
 	ContentType  string
 	Value        []byte
 	Message      string // why there is no prediction: for the dead letter's headers
