@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -38,7 +39,7 @@ func TestQueueIsOneListByModel(t *testing.T) {
 		for range 2000 {
 			switch op := r.IntN(10); {
 			case op < 5:
-				it := &item{model: fmt.Sprint(r.IntN(100))}
+				it := &item{model: strconv.Itoa(r.IntN(100))}
 				if _, loads := held[it.model]; r.IntN(2) == 0 {
 					it.model = "flood"
 				} else if loads {
@@ -113,7 +114,7 @@ func TestHeldRecordsKeepTheirOrder(t *testing.T) {
 func TestLinesOfNamesThatAreGone(t *testing.T) {
 	var q queue
 	for i := range 10000 {
-		q.push(&item{model: fmt.Sprint(i)})
+		q.push(&item{model: strconv.Itoa(i)})
 		q.take(nil, 1)
 	}
 	require.LessOrEqual(t, len(q.lines), keptLines+1)
@@ -128,7 +129,7 @@ func BenchmarkTake(b *testing.B) {
 			p.cfg.MaxBatch, p.idle = 64, 1
 			items := make([]item, 16384)
 			for i := range items {
-				items[i].model = fmt.Sprint(i % models)
+				items[i].model = strconv.Itoa(i % models)
 				p.queue.push(&items[i])
 			}
 			var batch []*item

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -151,7 +152,7 @@ func TestModelsComeAndGoWithTheirRequests(t *testing.T) {
 		{"others/1", "", model.NotFound},
 		{"sums", "1", model.OK},
 	} {
-		key := fmt.Sprint(i)
+		key := strconv.Itoa(i)
 		r := &kgo.Record{Topic: requests, Key: []byte(key), Value: []byte(row), Headers: []kgo.RecordHeader{{Key: wire.Model, Value: []byte(c.model)}}}
 		require.NoError(t, cl.ProduceSync(t.Context(), r).FirstErr())
 		got := first(t, broker, results, func(a *kgo.Record) bool { return string(a.Key) == key })

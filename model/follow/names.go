@@ -52,7 +52,7 @@ func (f *Follower) names() []string {
 
 // acquire holds the snapshot when name stands for it. ok says that it does.
 func (t *target) acquire(name string) (s *model.Snapshot, ok bool, err error) {
-	registered, version := "", ""
+	var registered, version string
 	if h := t.current.Load(); h != nil {
 		registered, version = h.snapshot.Name, h.snapshot.Version
 	} else {

@@ -3,6 +3,7 @@ package follow
 import (
 	"context"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,7 +23,7 @@ type demanded struct {
 func (f *Follower) all() []*target {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	list := f.targets[:len(f.targets):len(f.targets)]
+	list := slices.Clip(f.targets)
 	for _, d := range f.demands {
 		list = append(list, d.target)
 	}
@@ -84,7 +85,7 @@ func (f *Follower) demand(name string) (*demanded, error) {
 	if err != nil {
 		return nil, model.Errorf(model.NotFound, "no model %q can be served here: %w", name, err)
 	}
-	ctx, end := context.WithCancel(f.running)
+	ctx, end := context.WithCancel(f.running) //nolint:contextcheck // It lives as long as Run, not as who asks.
 	d := &demanded{by: name, since: time.Now(), end: end}
 	resolve := t.Resolve
 	t.Resolve = func(ctx context.Context) (Resolved, error) {
