@@ -181,7 +181,7 @@ func (w *world) startWorker(topic string) {
 		Group: "g", Protocol: "classic", OffsetReset: "earliest", SessionTimeout: 10 * time.Second, RebalanceTimeout: 30 * time.Second,
 		HeartbeatInterval: time.Second, MaxRecords: 512, MaxBytes: 1 << 20, FetchMaxBytes: 1 << 20, CommitInterval: 500 * time.Millisecond,
 		DrainTimeout: 20 * time.Second, WatchdogTimeout: time.Hour, MaxAttempts: 5, LagInterval: 5 * time.Second,
-	}, consumer.Deps{Topic: requests, Pool: pool, Log: log, Metrics: metrics.NewConsumer(reg), Client: w.opts()})
+	}, consumer.Deps{Topics: []string{requests}, Pool: pool, Log: log, Metrics: metrics.NewConsumer(reg), Client: w.opts()})
 	require.NoError(w.t, err)
 	w.running = append(w.running, func() { require.NoError(w.t, answers.Close()) })
 	w.start(list.Run)

@@ -31,7 +31,7 @@ func (s *modelSource) remoteTarget(m modelRef, maxBatch int) (follow.Target, err
 		return follow.Target{}, usageError(fmt.Errorf("MILLRACE_MODEL: %w", err))
 	}
 	return follow.Target{
-		Reference: c.Ref().String(), Name: m.name, Moved: c.Moved(),
+		Reference: c.Ref().String(), Name: m.name, Model: c.Ref().Name(), Moved: c.Moved(),
 		Endpoint: func() any { return c.Status() },
 		Resolve: func(ctx context.Context) (follow.Resolved, error) {
 			r, err := c.Resolve(ctx)

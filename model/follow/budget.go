@@ -40,7 +40,7 @@ func (f *Follower) beside(ctx context.Context) {
 
 // shrink unloads the models unused for longest while those that are loaded
 // take more than the budget: never one that a batch holds, one that was loaded
-// for requests that are about to run, or the last one.
+// for requests that are about to run, one that is served elsewhere, or the last.
 func (f *Follower) shrink() {
 	if f.cfg.MemoryBudget == 0 {
 		return
@@ -59,7 +59,7 @@ func (f *Follower) shrink() {
 			}
 			loaded++
 			sum += h.snapshot.Bytes
-			if !t.needed(h) && (victim == nil || t.lastUse(h) < victim.lastUse(of)) {
+			if h.snapshot.Bytes > 0 && !t.needed(h) && (victim == nil || t.lastUse(h) < victim.lastUse(of)) {
 				victim, of = t, h
 			}
 		}

@@ -86,7 +86,7 @@ type Follower struct {
 	shrinking sync.Mutex // one goroutine at a time looks for what to unload
 
 	mu      sync.RWMutex         // guards what follows
-	running context.Context      //nolint:containedctx // That of Run, for what requests have loaded; nil before and after.
+	launch  func(*demanded) bool // starts what a request has named; nil before Run and after
 	demands map[string]*demanded // by the name in requests
 	started sync.WaitGroup       // the loops of demands
 }

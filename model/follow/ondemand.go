@@ -30,10 +30,21 @@ func (f *Follower) all() []*target {
 	return list
 }
 
+// open lets requests have models loaded, until ctx ends.
 func (f *Follower) open(ctx context.Context) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.running = ctx
+	f.launch = func(d *demanded) bool {
+		own, end := context.WithCancel(ctx)
+		if d.end = end; ctx.Err() != nil {
+			return false
+		}
+		f.started.Go(func() {
+			defer end()
+			_ = d.run(own) // what fails is logged
+		})
+		return true
+	}
 }
 
 // onDemand finds what requests have had loaded, and begins to load what they
@@ -75,9 +86,6 @@ func (f *Follower) demand(name string) (*demanded, error) {
 	if d := f.demands[name]; d != nil {
 		return d, nil
 	}
-	if f.running == nil || f.running.Err() != nil {
-		return nil, model.Errorf(model.Unavailable, "the worker is not running")
-	}
 	if len(f.demands) >= f.cfg.OnDemandMax && !f.giveWay() {
 		return nil, model.Errorf(model.Overloaded, "%d models loaded on demand are in use, which is the limit", len(f.demands))
 	}
@@ -85,8 +93,7 @@ func (f *Follower) demand(name string) (*demanded, error) {
 	if err != nil {
 		return nil, model.Errorf(model.NotFound, "no model %q can be served here: %w", name, err)
 	}
-	ctx, end := context.WithCancel(f.running) //nolint:contextcheck // It lives as long as Run, not as who asks.
-	d := &demanded{by: name, since: time.Now(), end: end}
+	d := &demanded{by: name, since: time.Now()}
 	resolve := t.Resolve
 	t.Resolve = func(ctx context.Context) (Resolved, error) {
 		r, err := resolve(ctx)
@@ -98,11 +105,10 @@ func (f *Follower) demand(name string) (*demanded, error) {
 	d.round.began = d.since
 	d.used.Store(d.since.UnixNano())
 	d.ended = func() { f.looked(d) }
+	if f.launch == nil || !f.launch(d) {
+		return nil, model.Errorf(model.Unavailable, "the worker is not running")
+	}
 	f.demands[name] = d
-	f.started.Go(func() {
-		defer end()
-		_ = d.run(ctx) // what fails is logged
-	})
 	return d, nil
 }
 
@@ -187,7 +193,7 @@ func (f *Follower) looked(d *demanded) {
 // endDemands waits for the loops of all of them, whose context has ended.
 func (f *Follower) endDemands() {
 	f.mu.Lock()
-	f.running = nil
+	f.launch = nil
 	clear(f.demands)
 	f.mu.Unlock()
 	f.started.Wait()
