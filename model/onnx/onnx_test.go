@@ -279,9 +279,15 @@ func TestRefusedModels(t *testing.T) {
 	}
 	seq := onnxtest.Graph{
 		Inputs:  []onnxtest.Value{{Name: "X", Elem: onnxtest.Float, Dims: []int64{-1}}},
-		Outputs: []onnxtest.Value{{Name: "Y", Elem: onnxtest.Float, Kind: "sequence"}},
+		Outputs: []onnxtest.Value{{Name: "Y", Elem: onnxtest.Int64, Kind: "sequence of maps"}},
 		Nodes:   []onnxtest.Node{{Op: "SequenceConstruct", In: []string{"X"}, Out: []string{"Y"}}},
 	}
+	dictionary := seq
+	dictionary.Outputs = []onnxtest.Value{{Name: "Y", Elem: onnxtest.Float, Kind: "map"}}
+	given := seq
+	given.Inputs = []onnxtest.Value{{Name: "X", Elem: onnxtest.Float, Kind: "sequence"}}
+	unknown := broken
+	unknown.Nodes = []onnxtest.Node{{Op: "Frobnicate", In: []string{"X"}, Out: []string{"Y"}}}
 	for name, c := range map[string]struct {
 		data []byte
 		want string
@@ -290,8 +296,15 @@ func TestRefusedModels(t *testing.T) {
 		"text":             {[]byte("<html>not found</html>"), "not an ONNX model"},
 		"cut short":        {onnxtest.MLP(1)[:5000], "not an ONNX model"},
 		"unknown domain":   {broken.Bytes(), "com.example"},
-		"sequence":         {seq.Bytes(), `output "Y" is a sequence`},
-		"complex elements": {onnxtest.Identity(14, -1), "element type 14"},
+		"unknown operator": {unknown.Bytes(), "Frobnicate"},
+		"sequence of maps": {seq.Bytes(), `output "Y" is a sequence of maps: only`},
+		"map":              {dictionary.Bytes(), `output "Y" is a map`},
+		"sequence taken":   {given.Bytes(), `input "X" is a sequence of tensors: only tensors`},
+		"complex elements": {onnxtest.Identity(14, -1), `input "X" is of complex64`},
+		"bfloat16":         {onnxtest.Identity(16, -1), `input "X" is of bfloat16, which is not supported`},
+		"float8":           {onnxtest.Identity(17, -1), "float8e4m3fn"},
+		"int4":             {onnxtest.Identity(22, -1), "int4"},
+		"no type":          {onnxtest.Identity(0, -1), "element type 0"},
 		"future opset":     {onnxtest.Graph{Opset: 999, Inputs: seq.Inputs, Outputs: seq.Inputs, Nodes: nil}.Bytes(), "opset"},
 	} {
 		_, err := onnx.Open(t.Context(), write(t, c.data), onnx.Options{})

@@ -59,6 +59,8 @@ const (
 	typeSparse   = 8
 	typeOptional = 9
 
+	sequenceItem = 1
+
 	tensorTypeElem  = 1
 	tensorTypeShape = 2
 
@@ -179,10 +181,22 @@ const (
 type value struct {
 	name   string
 	kind   valueKind
+	item   valueKind // of a sequence: what its elements are
 	elem   int32
 	shape  []int64  // -1: variable; nil: the rank is not declared
 	params []string // a dimension's symbol, "" for a fixed one
+	made   string   // the value that stands in for it in the changed graph, "" for itself
 	raw    []byte
+}
+
+func (v value) describe() string {
+	switch {
+	case v.kind == kindOptional:
+		return "an optional"
+	case v.kind == kindSequence && v.item != "":
+		return "a sequence of " + string(v.item) + "s"
+	}
+	return "a " + string(v.kind)
 }
 
 func parseValue(msg []byte) (value, error) {
@@ -210,6 +224,7 @@ func (v *value) parseType(msg []byte) error {
 			return v.parseTensorType(f.bytes)
 		case typeSequence:
 			v.kind = kindSequence
+			return v.parseItem(f.bytes)
 		case typeMap:
 			v.kind = kindMap
 		case typeSparse:
@@ -219,6 +234,19 @@ func (v *value) parseType(msg []byte) error {
 		}
 		return nil
 	})
+}
+
+// parseItem reads what a sequence is of; elem and shape are its tensors'.
+func (v *value) parseItem(msg []byte) error {
+	item := value{kind: kindUnknown}
+	err := eachField(msg, func(f field) error {
+		if f.num != sequenceItem {
+			return nil
+		}
+		return item.parseType(f.bytes)
+	})
+	v.item, v.elem, v.shape = item.kind, item.elem, item.shape
+	return err
 }
 
 func (v *value) parseTensorType(msg []byte) error {

@@ -44,6 +44,18 @@ func dtypeOf(elem int32) (model.DType, bool) {
 	return known[elem], true
 }
 
+// elemName is what ONNX calls a type that is not one of ours.
+func elemName(elem int32) string {
+	names := map[int32]string{
+		14: "complex64", 15: "complex128", 16: "bfloat16", 17: "float8e4m3fn", 18: "float8e4m3fnuz", 19: "float8e5m2", 20: "float8e5m2fnuz",
+		21: "uint4", 22: "int4", 23: "float4e2m1",
+	}
+	if name, ok := names[elem]; ok {
+		return name
+	}
+	return fmt.Sprintf("the ONNX element type %d", elem)
+}
+
 // elemOf is the inverse of dtypeOf.
 func elemOf(d model.DType) int32 {
 	for elem := int32(1); elem <= 13; elem++ {
@@ -99,12 +111,18 @@ func (rw *rewriter) input(v value) (port, error) {
 }
 
 func (rw *rewriter) output(g *graph, v value) (port, error) {
-	if v.kind != kindTensor {
+	switch {
+	case v.kind == kindSequence && v.item == kindTensor:
+		v = rw.stack(g, v)
+	case v.kind != kindTensor:
 		return rw.zipMap(g, v)
 	}
 	p, err := newPort("output", v)
 	if err != nil {
 		return p, err
+	}
+	if v.made != "" {
+		p.name = v.made
 	}
 	p.half = p.spec.DType == model.Float16
 	elem, shape := v.elem, v.shape
@@ -125,11 +143,32 @@ func (rw *rewriter) output(g *graph, v value) (port, error) {
 	return p, nil
 }
 
+// stack makes a sequence of tensors, as classifiers of several labels give, one
+// tensor, of one more dimension in front: what numpy makes of it, and JSON the
+// same. Tensors of different shapes fail the call.
+func (rw *rewriter) stack(g *graph, v value) value {
+	n := int64(-1)
+	if made := g.producer[v.name]; made.op == "SequenceConstruct" && made.domain == defaultDomain {
+		n = int64(len(made.inputs))
+	}
+	const kindIntAttr = 2
+	number := func(name string, i uint64) []byte {
+		return attribute(name, kindIntAttr, protowire.AppendVarint(protowire.AppendTag(nil, attrInt, protowire.VarintType), i))
+	}
+	v.made = v.name + suffix + ".stack"
+	rw.last = append(rw.last, nodeProto("ConcatFromSequence", defaultDomain, []string{v.name}, v.made, number("axis", 0), number("new_axis", 1))...)
+	v.kind = kindTensor
+	if v.shape != nil {
+		v.shape = append([]int64{n}, v.shape...)
+	}
+	return v
+}
+
 // zipMap puts the tensor that feeds a ZipMap in its place.
 func (rw *rewriter) zipMap(g *graph, v value) (port, error) {
 	n, ok := g.producer[v.name]
 	if !ok || n.op != "ZipMap" || n.domain != mlDomain || len(n.inputs) != 1 {
-		return port{}, fmt.Errorf("output %q is a %s: only tensors are supported, and sequences of maps when a ZipMap makes them", v.name, v.kind)
+		return port{}, fmt.Errorf("output %q is %s: only tensors are supported, sequences of tensors, and sequences of maps when a ZipMap makes them", v.name, v.describe())
 	}
 	labels, err := zipMapLabels(n)
 	if err != nil {
@@ -172,11 +211,11 @@ func zipMapLabels(n node) ([]string, error) {
 
 func newPort(what string, v value) (port, error) {
 	if v.kind != kindTensor {
-		return port{}, fmt.Errorf("%s %q is a %s: only tensors are supported", what, v.name, v.kind)
+		return port{}, fmt.Errorf("%s %q is %s: only tensors are supported", what, v.name, v.describe())
 	}
 	d, ok := dtypeOf(v.elem)
 	if !ok {
-		return port{}, fmt.Errorf("%s %q has the ONNX element type %d, which is not supported", what, v.name, v.elem)
+		return port{}, fmt.Errorf("%s %q is of %s, which is not supported", what, v.name, elemName(v.elem))
 	}
 	return port{
 		spec:   model.Spec{Name: v.name, DType: d, Shape: v.shape},
