@@ -14,9 +14,11 @@ type Worker struct {
 	BatchRows    prometheus.Histogram
 	BatchSplits  prometheus.Counter
 	Retries      prometheus.Counter
-	Cancelled    prometheus.Counter
-	Queued       prometheus.Gauge
-	Running      prometheus.Gauge
+	// PredictTimeouts are calls that took longer than they may.
+	PredictTimeouts prometheus.Counter
+	Cancelled       prometheus.Counter
+	Queued          prometheus.Gauge
+	Running         prometheus.Gauge
 }
 
 // The values of the label phase.
@@ -53,6 +55,8 @@ func NewWorker(reg prometheus.Registerer) *Worker {
 			"Batches that failed and were split to find the request at fault."),
 		Retries: counter(reg, "millrace_predict_retries_total",
 			"Calls of the model tried again after a failure that may pass."),
+		PredictTimeouts: counter(reg, "millrace_predict_timeouts_total",
+			"Calls of the model that were ended because they took longer than MILLRACE_PREDICT_TIMEOUT."),
 		Cancelled: counter(reg, "millrace_cancelled_requests_total",
 			"Requests that were not run because their caller had gone away; they count as DEADLINE_EXCEEDED."),
 		Queued:  gauge(reg, "millrace_queued_records", "Records handed to the pool that no executor has taken."),

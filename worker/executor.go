@@ -184,68 +184,9 @@ func (e *executor) calls(ctx context.Context) {
 				n++
 			}
 		}
-		e.predict(ctx, tasks[:n])
+		e.predict(ctx, tasks[:n], e.cfg.PredictTimeout)
 		tasks = tasks[n:]
 	}
-}
-
-// predict runs one call. When it fails the tasks are split until the one at
-// fault stands alone.
-func (e *executor) predict(ctx context.Context, tasks []task) {
-	e.joined = e.joined[:0]
-	for _, t := range tasks {
-		e.joined = append(e.joined, t.req)
-	}
-	if !e.join.Join(e.joined) {
-		for i := range tasks {
-			e.predict(ctx, tasks[i:i+1])
-		}
-		return
-	}
-	outputs, err := e.call(ctx, tasks)
-	e.answered = time.Now()
-	var cut [][]model.Tensor
-	if err == nil {
-		if cut, err = e.join.Cut(outputs); err != nil {
-			for i := range tasks {
-				e.predict(ctx, tasks[i:i+1])
-			}
-			return
-		}
-	}
-	if err == nil {
-		for i, t := range tasks {
-			e.reply(ctx, t, cut[i])
-		}
-		return
-	}
-	if len(tasks) == 1 || ctx.Err() != nil || transient(err) {
-		for _, t := range tasks {
-			e.refuse(ctx, t, err)
-		}
-		return
-	}
-	e.deps.Metrics.BatchSplits.Inc()
-	e.predict(ctx, tasks[:len(tasks)/2])
-	e.predict(ctx, tasks[len(tasks)/2:])
-}
-
-func (e *executor) call(ctx context.Context, tasks []task) (outputs []model.Tensor, err error) {
-	e.deps.Metrics.BatchRecords.Observe(float64(len(tasks)))
-	e.deps.Metrics.BatchRows.Observe(float64(e.join.Rows))
-	err = e.retry(ctx, func() error {
-		start := time.Now()
-		err := e.guard(func() (err error) {
-			outputs, err = e.snap.Model.Predict(ctx, e.join.Inputs)
-			return err
-		})
-		e.deps.Metrics.Phase.WithLabelValues(metrics.PhasePredict).Observe(time.Since(start).Seconds())
-		return err
-	})
-	if known := (*model.Error)(nil); err != nil && !errors.As(err, &known) {
-		err = &model.Error{Code: model.Failed, Message: "the model failed", Err: err}
-	}
-	return outputs, err
 }
 
 func transient(err error) bool {

@@ -113,6 +113,7 @@ func elsewhere() map[string]string {
 		"millrace_partition_pauses_total":                       resume,
 		"millrace_paused_partitions":                            resume,
 		"millrace_poison_records_total":                         guard,
+		"millrace_predict_timeouts_total":                       "../../worker/predict_test.go",
 		"millrace_queue_exhausted_records_total":                queue,
 		"millrace_queue_isolated_records_total":                 alone,
 		"millrace_queue_redelivered_records_total":              queue,

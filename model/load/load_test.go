@@ -5,6 +5,7 @@ package load_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -81,9 +82,18 @@ func TestRefusedFolders(t *testing.T) {
 			}
 			return os.Symlink(outside, path)
 		}, "leads out of the model's folder"},
-		"garbage":         {onnxtest.Folder{Model: []byte("not found")}, nil, "not an ONNX model"},
-		"missing weights": {onnxtest.Folder{Model: external}, nil, "is missing"},
-		"other input":     {onnxtest.Folder{Model: onnxtest.Version(1), Inputs: `[{"name": "Z", "type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 4]}}]`}, nil, "Z"},
+		"garbage":          {onnxtest.Folder{Model: []byte("not found")}, nil, "not an ONNX model"},
+		"missing weights":  {onnxtest.Folder{Model: external}, nil, "is missing"},
+		"other input":      {onnxtest.Folder{Model: onnxtest.Version(1), Inputs: `[{"name": "Z", "type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 4]}}]`}, nil, "Z"},
+		"an input missing": {signed(onnxtest.Multi(), `[{"name": "A", "type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 2]}}]`), nil, `the model's input "B" is not among its inputs`},
+		"other columns":    {signed(onnxtest.Multi(), `[{"name": "zzz", "type": "double"}]`), nil, `the model's input "A" is not among its inputs`},
+		"too few columns":  {signed(onnxtest.Version(1), `[{"name": "a", "type": "double"}]`), nil, "it has 1 columns"},
+		"other type":       {signed(onnxtest.Version(1), strings.Replace(matrixIn, "float32", "str", 1)), nil, "is of type str, the model's of float32"},
+		"other shape":      {signed(onnxtest.Version(1), strings.Replace(matrixIn, "4]", "5]", 1)), nil, "has shape [-1, 5], the model's has [-1, 4]"},
+		"no JSON":          {signed(onnxtest.Version(1), `[{"name"`), nil, "signature: inputs"},
+		"no signature":     {signed(onnxtest.Version(1), `[]`), nil, "the list is empty"},
+		"unknown type":     {signed(onnxtest.Version(1), `[{"name": "a", "type": "quaternion"}]`), nil, `unknown type "quaternion"`},
+		"fails on its own": {onnxtest.Folder{Model: onnxtest.Picky(), Inputs: strings.Replace(matrixIn, "4]", "1]", 1), Example: `{"inputs": [[1000]]}`}, nil, "fails on its own input example"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := c.folder.Write(t)
@@ -96,6 +106,40 @@ func TestRefusedFolders(t *testing.T) {
 	}
 	_, err := load.Open(t.Context(), options(filepath.Join(t.TempDir(), "nowhere")))
 	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func signed(m []byte, inputs string) onnxtest.Folder {
+	return onnxtest.Folder{Model: m, Inputs: inputs}
+}
+
+// A classifier of two labels gives a sequence. MLflow writes it as the list that
+// it is, and for a data frame as np.asarray(it).reshape(-1).
+func TestSequencesInAnswers(t *testing.T) {
+	labels := onnxtest.Graph{
+		Inputs:  []onnxtest.Value{{Name: "X", Elem: onnxtest.Float, Dims: []int64{-1, 2}}},
+		Outputs: []onnxtest.Value{{Name: "probs", Elem: onnxtest.Float, Dims: []int64{-1, 2}, Kind: "sequence"}},
+		Nodes: []onnxtest.Node{
+			{Op: "Neg", In: []string{"X"}, Out: []string{"n"}},
+			{Op: "SequenceConstruct", In: []string{"X", "n"}, Out: []string{"probs"}},
+		},
+	}.Bytes()
+	s, err := load.Open(t.Context(), options(onnxtest.Folder{Model: labels}.Write(t)))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Release()) }()
+	require.False(t, s.Model.Info().Batches, "the rows are not in front")
+	for body, want := range map[string]string{
+		`{"inputs": {"X": [[1.5, 2.5], [3.5, 4.5]]}}`:   `{"predictions": {"probs": [[[1.5, 2.5], [3.5, 4.5]], [[-1.5, -2.5], [-3.5, -4.5]]]}}`,
+		`{"dataframe_split": {"data": [[1.5, 2.5]]}}`:   `{"predictions": [{"probs": 1.5}, {"probs": 2.5}, {"probs": -1.5}, {"probs": -2.5}]}`,
+		`{"dataframe_records": [{"a": 1.5, "b": 2.5}]}`: `{"predictions": [{"probs": 1.5}, {"probs": 2.5}, {"probs": -1.5}, {"probs": -2.5}]}`,
+	} {
+		var req model.Request
+		require.NoError(t, s.Codec.Decode(&req, "application/json", []byte(body)), body)
+		out, err := s.Model.Predict(t.Context(), req.Inputs)
+		require.NoError(t, err)
+		got, err := s.Codec.Encode(nil, &req, out, s.Name, s.Version)
+		require.NoError(t, err)
+		require.Equal(t, want, string(got))
+	}
 }
 
 func mlmodel(text string) func(dir string) error {
