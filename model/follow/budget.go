@@ -51,14 +51,17 @@ func (f *Follower) shrink() {
 		var sum int64
 		var victim *target
 		var of *held
-		loaded := 0
+		loaded, counted := 0, make(map[string]bool) // what several references name may be shared
 		for _, t := range f.all() {
 			h := t.current.Load()
 			if h == nil {
 				continue
 			}
 			loaded++
-			sum += h.snapshot.Bytes
+			if !counted[h.snapshot.Identity] {
+				counted[h.snapshot.Identity] = true
+				sum += h.snapshot.Bytes
+			}
 			if h.snapshot.Bytes > 0 && !t.needed(h) && (victim == nil || t.lastUse(h) < victim.lastUse(of)) {
 				victim, of = t, h
 			}

@@ -47,8 +47,8 @@ func nodeMessage(op, domain string, inputs []string, output string, attrs ...[]b
 	return n
 }
 
-func nodeProto(op, domain string, inputs []string, output string, attrs ...[]byte) []byte {
-	return message(nil, graphNode, nodeMessage(op, domain, inputs, output, attrs...))
+func nodeProto(op string, inputs []string, output string, attrs ...[]byte) []byte {
+	return message(nil, graphNode, nodeMessage(op, defaultDomain, inputs, output, attrs...))
 }
 
 // attribute is an AttributeProto; kind is its AttributeType.
@@ -70,6 +70,6 @@ func reshape(from, to, shapeName string, shape []int64) []byte {
 	}
 	t = message(t, tensorRaw, raw)
 	const kindTensorAttr = 4
-	constant := nodeProto("Constant", defaultDomain, nil, shapeName, attribute("value", kindTensorAttr, message(nil, attrTensor, t)))
-	return append(constant, nodeProto("Reshape", defaultDomain, []string{from, shapeName}, to)...)
+	constant := nodeProto("Constant", nil, shapeName, attribute("value", kindTensorAttr, message(nil, attrTensor, t)))
+	return append(constant, nodeProto("Reshape", []string{from, shapeName}, to)...)
 }

@@ -129,7 +129,7 @@ func (rw *rewriter) output(g *graph, v value) (port, error) {
 	if p.half {
 		elem = elemFloat
 		cast := attribute("to", 2, protowire.AppendVarint(protowire.AppendTag(nil, attrInt, protowire.VarintType), elemFloat))
-		rw.last = append(rw.last, nodeProto("Cast", defaultDomain, []string{p.name}, p.name+suffix, cast)...)
+		rw.last = append(rw.last, nodeProto("Cast", []string{p.name}, p.name+suffix, cast)...)
 		p.name += suffix
 	}
 	if p.scalar {
@@ -156,7 +156,7 @@ func (rw *rewriter) stack(g *graph, v value) value {
 		return attribute(name, kindIntAttr, protowire.AppendVarint(protowire.AppendTag(nil, attrInt, protowire.VarintType), i))
 	}
 	v.made = v.name + suffix + ".stack"
-	rw.last = append(rw.last, nodeProto("ConcatFromSequence", defaultDomain, []string{v.name}, v.made, number("axis", 0), number("new_axis", 1))...)
+	rw.last = append(rw.last, nodeProto("ConcatFromSequence", []string{v.name}, v.made, number("axis", 0), number("new_axis", 1))...)
 	v.kind = kindTensor
 	if v.shape != nil {
 		v.shape = append([]int64{n}, v.shape...)
