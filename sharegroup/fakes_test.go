@@ -36,6 +36,7 @@ func (l *logbook) String() string {
 type pool struct {
 	answer    func(*kgo.Record) string // status, or "" to hold it
 	delay     time.Duration
+	final     bool // no other delivery changes the answers
 	stuck     bool // what is held stays when the lease ends
 	publisher Publisher
 	published book
@@ -84,7 +85,7 @@ func (p *pool) Submit(ctx context.Context, recs []*kgo.Record, done func(*kgo.Re
 }
 
 func (p *pool) reply(ctx context.Context, r *kgo.Record, status string, done func(*kgo.Record, error)) {
-	p.publisher.Publish(ctx, &wire.Answer{Request: r, Status: status}, func(_ string, err error) { done(r, err) })
+	p.publisher.Publish(ctx, &wire.Answer{Request: r, Status: status, Final: p.final}, func(_ string, err error) { done(r, err) })
 }
 
 // release ends what is held: with an error, or answered when it is nil.

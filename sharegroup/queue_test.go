@@ -37,18 +37,20 @@ func TestOutcomes(t *testing.T) {
 		status   string
 		ack      string
 		attempts []int32
+		final    bool
 	}{
-		"prediction":       {"ok", "accept", []int32{1}},
-		"bad input":        {"INVALID_INPUT", "reject", []int32{1}},
-		"expired":          {"DEADLINE_EXCEEDED", "accept", []int32{1}},
-		"model fails":      {"MODEL_FAILED", "reject", []int32{1}},
-		"may pass":         {"UNAVAILABLE", "reject", []int32{1, 2, 3, 4}},
-		"may pass as well": {"OVERLOADED", "reject", []int32{1, 2, 3, 4}},
+		"prediction":       {"ok", "accept", []int32{1}, false},
+		"bad input":        {"INVALID_INPUT", "reject", []int32{1}, false},
+		"expired":          {"DEADLINE_EXCEEDED", "accept", []int32{1}, false},
+		"model fails":      {"MODEL_FAILED", "reject", []int32{1}, false},
+		"may pass":         {"UNAVAILABLE", "reject", []int32{1, 2, 3, 4}, false},
+		"may pass as well": {"OVERLOADED", "reject", []int32{1, 2, 3, 4}, false},
+		"no model":         {"UNAVAILABLE", "reject", []int32{1}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			virtual(t, 1, func(b *bench) {
 				b.fill(0, 1)
-				w := b.start(config(), &pool{answer: func(*kgo.Record) string { return c.status }})
+				w := b.start(config(), &pool{answer: func(*kgo.Record) string { return c.status }, final: c.final})
 				b.until("acknowledged", func() bool { return b.lag() == 0 })
 				w.halt(t)
 				require.InDelta(t, 1, w.acks(c.ack, "ok"), 0)
