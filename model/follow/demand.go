@@ -1,6 +1,7 @@
 package follow
 
 import (
+	"context"
 	"sync/atomic"
 	"time"
 
@@ -133,4 +134,21 @@ func (t *target) lastSignature() (s *model.Signature, known bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.signature, t.had
+}
+
+// reload brings back what was unloaded, by what the reference named last: that
+// the registry is out of reach takes no model that was there.
+func (t *target) reload(ctx context.Context) error {
+	t.mu.Lock()
+	unloaded := t.had && !t.asleep
+	t.mu.Unlock()
+	if !unloaded || t.current.Load() != nil {
+		return nil
+	}
+	s, err := t.load(ctx, t.last)
+	if err != nil {
+		return err
+	}
+	t.swap(s)
+	return nil
 }

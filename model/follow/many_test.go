@@ -294,6 +294,26 @@ func TestModelsUnusedForLongestAreUnloaded(t *testing.T) {
 	})
 }
 
+// A registry that is away takes no model that was there.
+func TestWhatWasUnloadedComesBackWithoutTheRegistry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop("a@x", "b@x")
+		f, stop := s.serve(t, func(c *follow.Config) { c.MemoryBudget = 150 }, "a@x", "b@x")
+		time.Sleep(time.Minute)
+		require.Len(t, s.gone(), 1)
+		s.with(func() { s.away = true })
+		for range 3 {
+			for _, name := range []string{"a", "b"} {
+				served, err := get(f, name)
+				require.NoError(t, err)
+				require.Equal(t, name+"@x1", served)
+				time.Sleep(time.Minute)
+			}
+		}
+		stop()
+	})
+}
+
 func TestTheLastModelIsNeverUnloaded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop("a@x", "b@x")

@@ -38,8 +38,9 @@ type target struct {
 
 	closeErr error // guarded by mu
 
-	failures int    // in a row
-	bad      string // identity that failed to load
+	last     Resolved // what the reference named when it was last resolved
+	failures int      // in a row
+	bad      string   // identity that failed to load
 	badUntil time.Time
 	badCount int
 	badErr   error
@@ -105,8 +106,9 @@ func (t *target) poll(ctx context.Context) error {
 	}
 	t.polled(r, err)
 	if err != nil {
-		return fmt.Errorf("resolve: %w", err)
+		return errors.Join(fmt.Errorf("resolve: %w", err), t.reload(ctx))
 	}
+	t.last = r
 	if h := t.current.Load(); h != nil && h.snapshot.Identity == r.Identity {
 		t.forget()
 		return nil
