@@ -16,6 +16,7 @@ import (
 	"github.com/millrace/millrace/model/load"
 	"github.com/millrace/millrace/model/mlflow"
 	"github.com/millrace/millrace/model/mlflow/blobstore"
+	"github.com/millrace/millrace/model/pyfunc"
 	"github.com/millrace/millrace/model/remote"
 )
 
@@ -74,6 +75,9 @@ type modelSource struct {
 	remote *metrics.Remote // what calls of remote models count
 
 	progress func(mlflow.Progress) // of a download; nil logs
+	env      map[string]string     // of the process
+	// Told of the processes of python_function models; nil: nobody is.
+	processes pyfunc.Observer
 }
 
 // sourceDefaults is the configuration before the environment is read.
@@ -93,7 +97,7 @@ func (p *program) modelSource(cfg sourceConfig, log *slog.Logger) (*modelSource,
 	if err != nil {
 		return nil, usageError(err)
 	}
-	s := &modelSource{cfg: cfg, log: log, client: client}
+	s := &modelSource{cfg: cfg, log: log, client: client, env: p.env}
 	s.home = func() (string, error) {
 		if cfg.Store.CacheDir != "" {
 			return cfg.Store.CacheDir, nil
@@ -157,10 +161,15 @@ func (s *modelSource) open(ctx context.Context, r mlflow.Resolved, maxBatch int)
 	if err != nil {
 		return nil, err
 	}
+	environments := ""
+	if home, err := s.home(); err == nil { // else only what needs it says so
+		environments = filepath.Join(home, "environments")
+	}
 	snap, err := load.Open(ctx, load.Options{
 		Folder: dir, Name: r.Name, Version: r.Version, Identity: r.Identity, Source: r.Source,
 		Limits: s.limits(), Flavor: s.cfg.Runtime.Flavor, Logger: s.log,
 		Lanes: s.cfg.Runtime.Lanes, Library: s.cfg.Runtime.Library, MaxBatch: maxBatch,
+		PyFunc: s.cfg.Runtime.PyFunc, Environ: s.env, EnvDir: environments, Processes: s.processes,
 	})
 	if err != nil {
 		release()

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/millrace/millrace/model/mlflow"
+	"github.com/millrace/millrace/model/pyfunc"
 )
 
 // Config is how models are run.
@@ -14,6 +15,8 @@ type Config struct {
 	Library string `env:"ONNXRUNTIME_LIB" help:"Path of ONNX Runtime's shared library; empty: beside the executable, then where the system's loader finds it."`
 	Flavor  string `env:"MODEL_FLAVOR" envDefault:"auto" help:"Which of a model's flavors is served: onnx, lightgbm, xgboost or python_function; auto: the first of them that the model has and that can be served."`
 	Lanes   int    `env:"MODEL_LANES" envDefault:"0" help:"Calls of a model that may run at a time; 0: as many as there are processors."`
+
+	PyFunc pyfunc.Config
 }
 
 // maxLanes is far beyond what helps; more are a mistake.

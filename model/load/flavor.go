@@ -27,7 +27,7 @@ type opener func(ctx context.Context, f *mlflow.Folder, o *Options) (model.Model
 
 // runtimes are the flavors that can be served.
 func runtimes() map[string]opener {
-	return map[string]opener{"onnx": openONNX, "lightgbm": openLightGBM, "xgboost": openXGBoost}
+	return map[string]opener{"onnx": openONNX, "lightgbm": openLightGBM, "xgboost": openXGBoost, "python_function": openPyFunc}
 }
 
 // openFlavor opens the model by the flavor that is asked for, or by the first

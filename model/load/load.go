@@ -13,6 +13,7 @@ import (
 
 	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/model/mlflow"
+	"github.com/millrace/millrace/model/pyfunc"
 )
 
 // Options of [Open].
@@ -32,6 +33,12 @@ type Options struct {
 	Lanes    int    // calls that run at a time, GOMAXPROCS when it is 0
 	Library  string // ONNX Runtime's shared library, looked for when it is empty
 	MaxBatch int    // rows of the largest batch to warm up for, 1 when it is 0
+
+	// What models of the flavor python_function need besides; see pyfunc.Options.
+	PyFunc    pyfunc.Config
+	Environ   map[string]string
+	EnvDir    string
+	Processes pyfunc.Observer
 }
 
 // Open loads a folder. It fails, with the reason, on one that is incomplete,
@@ -67,9 +74,11 @@ func open(ctx context.Context, f *mlflow.Folder, o *Options) (_ *model.Snapshot,
 	if err != nil {
 		return nil, err
 	}
-	ready, err := warm(ctx, m, exampleOf(f, codec), max(1, o.MaxBatch))
-	if err != nil {
-		return nil, err
+	ready := m
+	if !m.Info().Raw { // which is warm, and knows what may share a call
+		if ready, err = warm(ctx, m, exampleOf(f, codec), max(1, o.MaxBatch)); err != nil {
+			return nil, err
+		}
 	}
 	if ready.Info().Batches { // the codec was built before that was known, and may depend on it
 		if codec, err = model.NewCodec(signature, ready.Info(), o.Limits); err != nil {
