@@ -12,6 +12,9 @@ type Models struct {
 	LastPoll    *prometheus.GaugeVec   // model
 	Unloads     *prometheus.CounterVec // model, reason
 	Bytes       *prometheus.GaugeVec   // model, version
+
+	ProcessResident *prometheus.GaugeVec   // model, version
+	ProcessRestarts *prometheus.CounterVec // model, version, reason
 }
 
 // NewModels registers the series of the models served.
@@ -34,5 +37,9 @@ func NewModels(reg prometheus.Registerer) *Models {
 			"Models unloaded without an heir, by reason: budget (of memory) or unused (one loaded on demand).", "model", "reason"),
 		Bytes: gauges(reg, "millrace_model_memory_bytes",
 			"Memory that a loaded model version takes, by estimate.", "model", "version"),
+		ProcessResident: gauges(reg, "millrace_model_process_resident_bytes",
+			"Memory that the processes of a python_function model's version hold.", "model", "version"),
+		ProcessRestarts: counters(reg, "millrace_model_process_restarts_total",
+			"Processes of a python_function model that others took the place of, by reason: crash, timeout, protocol or memory.", "model", "version", "reason"),
 	}
 }

@@ -102,6 +102,7 @@ func (m moved) until(t *testing.T, url string, series ...string) {
 func elsewhere() map[string]string {
 	const guard, resume, retry = "../../consumer/guard_test.go", "../../consumer/resume_test.go", "../../consumer/retry_test.go"
 	const queue, alone = "../../sharegroup/queue_test.go", "../../sharegroup/alone_test.go"
+	const python = "../../integration/pyfunc_test.go"
 	return map[string]string{
 		"millrace_blocked_partitions":                           guard,
 		"millrace_gateway_auth_errors_total":                    "../../gateway/identity_test.go",
@@ -109,6 +110,8 @@ func elsewhere() map[string]string {
 		"millrace_gateway_predictions_evicted_total":            "../../gateway/predictions/store_test.go",
 		"millrace_isolated_records_total":                       guard,
 		"millrace_model_unloads_total":                          "routes_test.go",
+		"millrace_model_process_resident_bytes":                 python,
+		"millrace_model_process_restarts_total":                 python,
 		"millrace_partition_blocks_total":                       guard,
 		"millrace_partition_pauses_total":                       resume,
 		"millrace_paused_partitions":                            resume,

@@ -39,6 +39,7 @@ type inspection struct {
 	Inputs        []inspectedTensor `json:"inputs,omitempty"`
 	Outputs       []inspectedTensor `json:"outputs,omitempty"`
 	Batches       bool              `json:"batches"`
+	raw           bool              // it reads bodies by itself
 	Example       string            `json:"example,omitempty"`        // a request's body
 	ExampleSource string            `json:"example_source,omitempty"` // "logged" or "made up"
 	Curl          string            `json:"curl,omitempty"`
@@ -184,7 +185,9 @@ func (in *inspection) load(ctx context.Context, src *modelSource, r mlflow.Resol
 func (in *inspection) describe(snap *model.Snapshot, dir, url string) error {
 	info := snap.Model.Info()
 	in.Loads, in.Batches = true, info.Batches
-	in.Inputs, in.Outputs = inspectTensors(info.Inputs), inspectTensors(info.Outputs)
+	if in.raw = info.Raw; !in.raw {
+		in.Inputs, in.Outputs = inspectTensors(info.Inputs), inspectTensors(info.Outputs)
+	}
 	if in.Example == "" {
 		if in.Example = string(snap.Codec.Example()); in.Example != "" {
 			in.ExampleSource = "made up"
@@ -243,7 +246,9 @@ func (in *inspection) write(w io.Writer) error {
 		{"platform", in.Platform},
 		{"loads", loads},
 	}
-	if in.Loads {
+	if in.Loads && in.raw {
+		facts = append(facts, fact{"batches", "as far as requests are answered together as alone: see MILLRACE_PYFUNC_BATCH"})
+	} else if in.Loads {
 		facts = append(facts, fact{"batches", map[bool]string{
 			true: "yes: requests share calls of the model", false: "no: each request is a call of its own",
 		}[in.Batches]})
@@ -277,7 +282,7 @@ func (in *inspection) write(w io.Writer) error {
 }
 
 func writeTensors(w io.Writer, in *inspection) {
-	if !in.Loads {
+	if !in.Loads || in.raw { // it takes bodies, not tensors
 		return
 	}
 	_, _ = fmt.Fprintln(w, "\ntensors of the model")

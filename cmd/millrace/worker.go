@@ -104,6 +104,7 @@ func (p *program) startWorker(ctx context.Context, all *parts, cfg workerConfig,
 	}
 	w.source.remote = metrics.NewRemote(reg)
 	counted, models := metrics.NewWorker(reg), metrics.NewModels(reg)
+	w.source.processes = processObserver{models}
 	if w.follower, err = w.newFollower(all, log, models, counted); err != nil {
 		return nil, err
 	}

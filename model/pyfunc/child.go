@@ -38,11 +38,10 @@ type child struct {
 	done chan struct{} // closed when it has ended and is reaped
 	exit string        // how; once done is closed
 
-	mu      sync.Mutex
-	retired bool   // guarded by mu: another has taken its place
-	reason  Reason // guarded by mu: why it was ended; "" when it ended by itself
-	useful  bool   // guarded by mu: it has answered
-	reaped  bool   // guarded by mu: its id may be another's
+	mu     sync.Mutex
+	reason Reason // guarded by mu: why it was ended; "" when it ended by itself
+	useful bool   // guarded by mu: it has answered
+	reaped bool   // guarded by mu: its id may be another's
 }
 
 // start runs a process until its model is loaded and warm.

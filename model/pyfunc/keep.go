@@ -6,8 +6,9 @@ import (
 )
 
 const (
-	watchEvery = 2 * time.Second // how often a process's memory is looked at
-	endGrace   = 5 * time.Second // for a process that is let go
+	watchEvery = 2 * time.Second  // how often a process's memory is looked at
+	endGrace   = 5 * time.Second  // for a process that is let go
+	hopeless   = 10 * time.Minute // before another is tried where the limit is too low to load the model
 	backoff    = 250 * time.Millisecond
 	maxBackoff = 30 * time.Second
 	patience   = 5 * time.Second // a longer pause before a start is told to who waits
@@ -104,6 +105,10 @@ func (m *Model) watch(ctx context.Context, c *child) *child {
 			next = now.Add(maxBackoff)
 			if other, err := m.replace(ctx, c, held); err == nil {
 				c = other
+				if held := m.look(c); held > limit {
+					next = now.Add(hopeless)
+					m.opts.Logger.Error("the model holds more memory than it may when it is loaded: raise MILLRACE_PYFUNC_MEMORY_LIMIT", "bytes", held, "limit", limit)
+				}
 			}
 		}
 		select {

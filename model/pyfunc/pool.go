@@ -62,13 +62,9 @@ func (p *pool) retire(c *child, running *sync.WaitGroup) {
 	defer p.mu.Unlock()
 	idle := len(p.idle)
 	p.forget(c)
-	if len(p.idle) < idle {
+	if len(p.idle) < idle { // else who has it gives it back
 		running.Go(func() { c.end(endGrace) })
-		return
 	}
-	c.mu.Lock()
-	c.retired = true
-	c.mu.Unlock()
 }
 
 // starting counts starts under way.
@@ -144,20 +140,14 @@ func (p *pool) take(ctx context.Context, within time.Duration) (*child, error) {
 
 // give takes a process back. One that has failed is not used again; who keeps
 // it sees its end.
-func (p *pool) give(c *child, good bool) {
-	c.mu.Lock()
-	retired := c.retired
-	c.mu.Unlock()
-	if retired {
-		c.end(endGrace)
-		return
-	}
-	if !good {
-		return
-	}
+func (p *pool) give(c *child, good bool, running *sync.WaitGroup) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, there := p.all[c]; there {
+	_, there := p.all[c]
+	switch {
+	case !there: // another has taken its place, or it has ended
+		running.Go(func() { c.end(endGrace) })
+	case good:
 		p.idle = append(p.idle, c)
 		p.wake()
 	}

@@ -158,7 +158,7 @@ func (m *Model) Predict(ctx context.Context, inputs []model.Tensor) ([]model.Ten
 			return nil, err
 		}
 		err = c.call(ctx, b, m.opts.PredictTimeout)
-		m.pool.give(c, err == nil)
+		m.pool.give(c, err == nil, &m.running)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
