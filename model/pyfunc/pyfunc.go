@@ -153,7 +153,7 @@ func (m *Model) Predict(ctx context.Context, inputs []model.Tensor) ([]model.Ten
 	}
 	b := newBatch(inputs[0].Strings, inputs[1].Strings)
 	for len(b.left) > 0 {
-		c, err := m.pool.take(ctx, m.opts.PredictTimeout)
+		c, err := m.pool.take(ctx, m.opts.StartTimeout/waitShare)
 		if err != nil {
 			return nil, err
 		}
@@ -208,6 +208,11 @@ func (b *batch) set(i int, status, content, field string) bool {
 	}
 	return true
 }
+
+// waitShare is the part of StartTimeout that a call waits for a process which is
+// started again: most are there sooner, and the partition of who waits makes no
+// progress.
+const waitShare = 3
 
 // maxEnds is how many processes may end over a request that stands alone. One
 // may have been killed by somebody.

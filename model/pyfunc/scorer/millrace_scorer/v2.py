@@ -206,6 +206,8 @@ def text(cell):
 
     if cell is None or isinstance(cell, str):
         return cell
+    if isinstance(cell, float) and cell != cell:  # a text that is missing
+        return None
     if isinstance(cell, (bytes, bytearray)):
         return base64.b64encode(cell).decode("ascii")
     return cell.isoformat() if hasattr(cell, "isoformat") else dumps(cell)
