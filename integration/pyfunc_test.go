@@ -32,7 +32,7 @@ type answered struct{ status, value string }
 // python is the interpreter of the real MLflow.
 func python(t *testing.T) string {
 	t.Helper()
-	return filepath.Join(fetched(t, "fetch-mlflow.sh"), "bin", "python")
+	return filepath.Join(fetched(t, "fetch-venv.sh", "mlflow"), "bin", "python")
 }
 
 // script runs a program of testdata against the registry and reads what it prints.

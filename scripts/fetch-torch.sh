@@ -1,7 +1,7 @@
 #!/bin/sh
 # Puts PyTorch for the CPU into a folder of its own, for the integration tests, and
 # prints that folder: site is for PYTHONPATH, lib for LD_LIBRARY_PATH, with the
-# Python of scripts/fetch-mlflow.sh. What is there already is kept.
+# Python of "scripts/fetch-venv.sh mlflow". What is there already is kept.
 #
 # PyPI's wheel for Linux on x86-64 is made for CUDA: it and the libraries without
 # which it cannot be imported are some gigabytes. So there it comes from Debian's
@@ -25,7 +25,7 @@ if [ "$(cat "$dir/mark" 2>/dev/null)" = "$mark" ]; then
 	echo "$dir"
 	exit 0
 fi
-python=$("$root/scripts/fetch-mlflow.sh")/bin/python
+python=$("$root/scripts/fetch-venv.sh" mlflow)/bin/python
 mkdir -p "$root/.build"
 work=$(mktemp -d "$root/.build/.torch.XXXXXX")
 trap 'rm -rf "$work"' EXIT

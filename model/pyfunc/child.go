@@ -147,7 +147,7 @@ func (c *child) load(ctx context.Context) error {
 	case err != nil:
 		return c.broken(err)
 	case rep.Failed != "":
-		return fmt.Errorf("python_function: %s", clip(rep.Failed))
+		return errors.New(clip(rep.Failed))
 	case rep.Loaded == nil:
 		return &callError{Confused, "the model's process did not say that it has loaded"}
 	}

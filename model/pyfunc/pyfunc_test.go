@@ -224,7 +224,7 @@ func TestStart(t *testing.T) {
 	for name, want := range map[string]string{
 		"slow":    "the model was not loaded within 1s (MILLRACE_PYFUNC_START_TIMEOUT)",
 		"exit":    "the model's process ended: exit status 1: Traceback: no such thing",
-		"refused": "python_function: there is no mlflow: install it",
+		"refused": "there is no mlflow: install it",
 		"garbage": "a frame of",
 	} {
 		t.Run(name, func(t *testing.T) {
