@@ -30,7 +30,7 @@ except ImportError:  # before 2.12
 if not hasattr(scoring_server, "infer_and_parse_data") or not hasattr(scoring_server, "parse_csv_input"):
     raise SystemExit(
         f"mlflow {mlflow.__version__} is not supported: its scoring server has no infer_and_parse_data; "
-        "versions from 2.6 on have it"
+        "2.9 is the oldest that was tried, 3.17 the newest"
     )
 
 FORMATS = ("dataframe_records", "dataframe_split", "instances", "inputs")
@@ -206,7 +206,8 @@ def refusal(e):
     if "Failed to enforce" in message and inner is not None:  # whose own message has all of the data in it
         message = getattr(inner, "message", str(inner))
     message = message.replace(scoring_server.SCORING_PROTOCOL_CHANGE_INFO, "").strip()
-    if e.get_http_status_code() != 400:
+    enforcing = "Failed to enforce" in e.message or message.startswith("Model is missing inputs")  # 500 before 2.10
+    if e.get_http_status_code() != 400 and not enforcing:
         traceback.print_exception(e)
         return Refused("MODEL_FAILED", message)
     found = (pattern.search(message) for pattern in FIELDS)

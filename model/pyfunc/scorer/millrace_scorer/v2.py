@@ -82,9 +82,13 @@ def tensor(entry, path):
     if not set(map(type, elements)) <= kinds:
         odd = next(e for e in elements if type(e) not in kinds)
         raise Wrong(name, f"{odd!r:.40} is no {datatype}")
+    if kinds == {int} and elements:  # numpy before 2 wraps around
+        bounds = np.iinfo(numpy_name)
+        if min(elements) < bounds.min or max(elements) > bounds.max:
+            raise Wrong(name, f"an element is out of the range of {datatype}")
     try:
         return name, np.array(elements, dtype=numpy_name).reshape(shape)
-    except (OverflowError, ValueError):
+    except OverflowError:
         raise Wrong(name, f"an element is out of the range of {datatype}") from None
 
 
