@@ -53,8 +53,11 @@ func openFlavor(ctx context.Context, f *mlflow.Folder, o *Options) (model.Model,
 			continue
 		}
 		m, as, err := openAs(ctx, f, o, name, open)
+		if err == nil {
+			return m, as, nil
+		}
 		if !errors.Is(err, ErrNotNative) {
-			return m, as, err
+			return nil, nil, errors.Join(append(passed, err)...) // those before may be what is to be mended
 		}
 		log.Info("flavor passed over", "model", o.Name, "version", o.Version, "flavor", name, "reason", err)
 		passed = append(passed, err)
