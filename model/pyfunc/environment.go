@@ -1,7 +1,6 @@
 package pyfunc
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -22,7 +21,6 @@ import (
 // interpreter returns the Python that the model runs in, making the environment
 // first when it has one of its own.
 func (o *Options) interpreter(ctx context.Context) (string, error) {
-	o.Python = cmp.Or(o.Python, "python3")
 	if o.Env == EnvVirtualenv || o.Env == EnvUV {
 		return o.environment(ctx)
 	}

@@ -10,6 +10,7 @@
 package pyfunc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,6 +79,7 @@ type Model struct {
 // there. Its error says what to do when there is no Python, no MLflow, or one
 // that is not supported.
 func Open(ctx context.Context, o Options) (*Model, error) {
+	o.Python = cmp.Or(o.Python, "python3")
 	python, err := o.interpreter(ctx)
 	if err != nil {
 		return nil, err
