@@ -18,6 +18,7 @@ func TestLeak(t *testing.T) {
 	o, n := options(t, "model")
 	o.MemoryLimit = 200 << 20
 	m := start(t, o)
+	require.Positive(t, m.Memory())
 	stop := make(chan struct{})
 	var asking sync.WaitGroup
 	for range 2 {

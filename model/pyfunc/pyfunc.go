@@ -69,6 +69,7 @@ type Model struct {
 	launch launcher
 	dir    string // the processes' own: the scorer, and where they run
 	about  about
+	loaded int64 // bytes of the first process when it was loaded; 0 when that is not known
 
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -111,7 +112,7 @@ func open(ctx context.Context, o Options, cmd command) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.about = first.about
+	m.about, m.loaded = first.about, resident(first.pid)
 	o.Logger.Info("model loaded by python_function", "pid", first.pid, "mlflow", first.about.MLflow,
 		"python", first.about.Python, "executable", first.about.Executable, "batches", first.about.Batches)
 	run, stop := context.WithCancel(context.WithoutCancel(ctx)) // it lives on when it is open
@@ -130,6 +131,10 @@ func open(ctx context.Context, o Options, cmd command) (*Model, error) {
 
 // Info is [model.RawInfo].
 func (m *Model) Info() model.Info { return model.RawInfo() }
+
+// Memory is what the processes hold, in bytes, and at least what as many would
+// when they are loaded; 0 where that is not known.
+func (m *Model) Memory() int64 { return max(m.pool.total(), m.loaded*int64(max(1, m.opts.Processes))) }
 
 // Close ends the processes: each has a moment to end by itself.
 func (m *Model) Close() error {
