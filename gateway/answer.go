@@ -48,8 +48,8 @@ func answer(w http.ResponseWriter, body []byte, rec *kgo.Record) int {
 	h := w.Header()
 	for _, pass := range []struct{ from, to string }{
 		{wire.ContentType, "Content-Type"},
-		{wire.ModelName, "X-Model-Name"},
-		{wire.ModelVersion, "X-Model-Version"},
+		{wire.ModelName, headerModelName},
+		{wire.ModelVersion, headerModelVersion},
 		{wire.ID, "Ce-Id"},
 		{wire.Worker, "X-Worker"},
 	} {
@@ -59,6 +59,7 @@ func answer(w http.ResponseWriter, body []byte, rec *kgo.Record) int {
 	}
 	h.Set("X-Content-Type-Options", "nosniff")
 	status := httpStatus(model.Code(code))
+	noteCode(w, model.Code(code))
 	tellWhen(h, status)
 	w.WriteHeader(status)
 	// A client that does not take it is no error of ours.
@@ -73,6 +74,7 @@ func refuse(w http.ResponseWriter, body []byte, err *model.Error) int {
 
 // fail writes the error in the form that the request's dialect has for it.
 func fail(w http.ResponseWriter, body []byte, status int, err *model.Error) int {
+	noteCode(w, err.Code)
 	tellWhen(w.Header(), status)
 	if status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", "Bearer") // RFC 6750

@@ -142,7 +142,7 @@ func (g *Gateway) begin(ctx context.Context, req *request, key string) (predicti
 			return p.ID, unavailable("the topic of predictions could not be read in time; the request was not published")
 		}
 	}
-	if err := g.publish(bounded, g.record(id(p.ID), g.cfg.Async.Topic, rec.Partition, req)); err != nil {
+	if err := g.publishRequest(bounded, g.record(id(p.ID), g.cfg.Async.Topic, rec.Partition, req)); err != nil {
 		withdrawn := predictions.Withdrawn(p.ID)
 		withdrawn.Topic, withdrawn.Partition = rec.Topic, rec.Partition
 		g.client.TryProduce(context.WithoutCancel(ctx), withdrawn, nil) // what it does not reach, the deadline ends
@@ -156,6 +156,17 @@ func (g *Gateway) repeated(p *predictions.Prediction) *refusal {
 	if first, ok := g.kept.Get(p.ID); ok && first.Body != p.Body {
 		return &refusal{status: http.StatusUnprocessableEntity, err: model.Errorf(model.InvalidInput, "%s: it was used for another body", headerKeyed)}
 	}
+	return nil
+}
+
+// publishRequest publishes a record that a worker answers.
+func (g *Gateway) publishRequest(ctx context.Context, rec *kgo.Record) *model.Error {
+	traced := g.deps.Traces.Send(ctx, rec)
+	if err := g.publish(ctx, rec); err != nil {
+		traced(rec, err)
+		return err
+	}
+	traced(rec, nil)
 	return nil
 }
 

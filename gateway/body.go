@@ -38,7 +38,7 @@ func (g *Gateway) read(w http.ResponseWriter, r *http.Request, h *held) *refusal
 	if n := r.ContentLength; n > 0 && n <= g.cfg.MaxBodyBytes {
 		h.body = make([]byte, 0, min(n, firstPiece))
 	}
-	_, err := io.Copy(h, http.MaxBytesReader(w, r.Body, g.cfg.MaxBodyBytes))
+	_, err := io.Copy(h, http.MaxBytesReader(bare(w), r.Body, g.cfg.MaxBodyBytes))
 	tooLarge := (*http.MaxBytesError)(nil)
 	slow := net.Error(nil)
 	switch {

@@ -39,6 +39,7 @@ type Config struct {
 	LagInterval    time.Duration `env:"GROUP_LAG_INTERVAL" envDefault:"10s" help:"Time between two readings of the group's lag."`
 
 	Admission AdmissionConfig
+	Access    AccessConfig
 	Async     AsyncConfig
 	Auth      auth.Config
 	TLS       admin.TLSConfig
@@ -68,5 +69,5 @@ func (c *Config) Validate() error {
 	refuse(c.Group == "", "GROUP", "must not be empty")
 	refuse(c.Delivery != atLeastOnce && c.Delivery != exactlyOnce && c.Delivery != queue, "DELIVERY", "must be at-least-once, exactly-once or queue")
 	refuse(c.LagInterval < time.Second, "GROUP_LAG_INTERVAL", "must be at least 1s")
-	return errors.Join(append(errs, c.Admission.Validate(), c.Async.Validate(), c.Auth.Validate(), c.TLS.Validate())...)
+	return errors.Join(append(errs, c.Admission.Validate(), c.Access.Validate(), c.Async.Validate(), c.Auth.Validate(), c.TLS.Validate())...)
 }

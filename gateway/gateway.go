@@ -23,6 +23,7 @@ import (
 	"github.com/millrace/millrace/gateway/predictions"
 	"github.com/millrace/millrace/internal/admin"
 	"github.com/millrace/millrace/metrics"
+	"github.com/millrace/millrace/tracing"
 )
 
 // Deps is what a gateway stands on.
@@ -34,6 +35,7 @@ type Deps struct {
 	Series      prometheus.Gatherer // served at /metrics
 	Kafka       []kgo.Opt           // brokers, TLS, SASL, dialer
 	Listener    net.Listener        // nil: listen on Config.Addr
+	Traces      *tracing.Gateway    // nil: no request is followed
 }
 
 // Gateway is made by New and lives in Run.

@@ -24,11 +24,13 @@ func (g *Gateway) identify(r *http.Request) (string, *refusal) {
 		return "", stranger("a certificate of a client, with a common name, is needed")
 	}
 	if !g.guard.Required() {
+		noteClient(r.Context(), certified)
 		return certified, nil
 	}
 	client, err := g.guard.Identify(r.Context(), r.Header.Get("Authorization"))
 	switch {
 	case err == nil:
+		noteClient(r.Context(), client)
 		return client, nil
 	case errors.Is(err, auth.ErrNotReady):
 		return "", &refusal{http.StatusServiceUnavailable, metrics.RefusedIdentity, retrySoon, model.Errorf(model.Unavailable, "%w", err)}

@@ -46,6 +46,7 @@ type world struct {
 	net     *kfake.VirtualNetwork
 	cluster *kfake.Cluster
 	http    *http.Client
+	with    func(*gateway.Deps) // nil: as they are
 }
 
 // inWorld runs a test with the topics there. All that was started on the way
@@ -88,9 +89,13 @@ func (w *world) start(cfg gateway.Config) *running {
 	require.NoError(w.t, err)
 	reg := prometheus.NewRegistry()
 	m := metrics.NewGateway(reg)
-	g, err := gateway.New(cfg, gateway.Deps{
+	deps := gateway.Deps{
 		Log: slog.New(slog.DiscardHandler), Metrics: m, Predictions: metrics.NewPredictions(reg), Series: reg, Kafka: w.kafka(), Listener: l,
-	})
+	}
+	if w.with != nil {
+		w.with(&deps)
+	}
+	g, err := gateway.New(cfg, deps)
 	require.NoError(w.t, err)
 	ctx, cancel := context.WithCancel(w.t.Context())
 	ended := make(chan struct{})

@@ -25,6 +25,10 @@ const (
 	headerModel   = "X-Model"
 	headerKey     = "X-Key"
 	headerRequest = "X-Request-Id"
+	headerTrace   = "Traceparent"
+
+	headerModelName    = "X-Model-Name" // that answered
+	headerModelVersion = "X-Model-Version"
 )
 
 // statusClientGone is counted for a client that went away; it is never sent.
@@ -37,14 +41,14 @@ func (g *Gateway) handler() http.Handler {
 		mux.Handle(path, admin.OnlyMethod("POST"))
 	}
 	g.handlePredictions(mux)
-	return mux
+	return g.watched(mux)
 }
 
 // predict answers one request and counts it once, whatever becomes of it.
 func (g *Gateway) predict(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	code := g.exchange(w, r, start)
-	g.metrics.Latency.Observe(time.Since(start).Seconds())
+	g.observeLatency(r.Context(), time.Since(start))
 	g.metrics.Requests.WithLabelValues(strconv.Itoa(code)).Inc()
 	if code == statusClientGone {
 		g.metrics.Gone.Inc()
@@ -166,8 +170,12 @@ func (g *Gateway) roundTrip(ctx context.Context, req *request) (*kgo.Record, id,
 	}
 	sent := make(chan error, 1)
 	// Without cancel: one cancelled record fails the batch that it is in.
-	g.client.TryProduce(context.WithoutCancel(ctx), g.record(i, g.cfg.ReplyTopic, partition, req),
-		func(_ *kgo.Record, err error) { sent <- err })
+	rec := g.record(i, g.cfg.ReplyTopic, partition, req)
+	traced := g.deps.Traces.Send(ctx, rec)
+	g.client.TryProduce(context.WithoutCancel(ctx), rec, func(rec *kgo.Record, err error) {
+		traced(rec, err)
+		sent <- err
+	})
 	late := time.NewTimer(g.cfg.PublishTimeout)
 	defer late.Stop()
 	published := false

@@ -71,6 +71,7 @@ native too. Beside these are Go's and the process's own, and ` + "`go_build_info
 		{"Worker: the shadow", func(r prometheus.Registerer) { NewShadow(r) }},
 		{"Worker: the publishing", func(r prometheus.Registerer) { NewProducer(r) }},
 		{"Gateway", func(r prometheus.Registerer) { NewGateway(r); NewPredictions(r) }},
+		{"Both, when spans are exported", func(r prometheus.Registerer) { NewTracing(r) }},
 	} {
 		c := &catalogue{}
 		part.of(c)

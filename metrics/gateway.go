@@ -17,6 +17,7 @@ type Gateway struct {
 	Breaker           *prometheus.GaugeVec // state
 	AuthErrs          prometheus.Counter
 	CertificateExpiry prometheus.Gauge
+	Suppressed        prometheus.Counter
 }
 
 // Why a gateway refuses a request without publishing it.
@@ -54,6 +55,8 @@ func NewGateway(reg prometheus.Registerer) *Gateway {
 			"Times that the file of tokens or the set of keys could not be read; the last good one holds."),
 		CertificateExpiry: gauge(reg, "millrace_gateway_certificate_expiry_timestamp_seconds",
 			"When the certificate that is served expires, in Unix seconds; 0 without TLS."),
+		Suppressed: counter(reg, "millrace_gateway_access_lines_suppressed_total",
+			"Lines of the access log that were not written, for there were more in a second than MILLRACE_GATEWAY_ACCESS_LOG_RATE allows."),
 	}
 	for _, reason := range []string{RefusedWaiting, RefusedRate, RefusedBreaker, RefusedMemory, RefusedIdentity} {
 		g.Refused.WithLabelValues(reason) // there at 0, so that the first one is an increase

@@ -115,6 +115,18 @@ func TestResult(t *testing.T) {
 	require.Zero(t, testutil.ToFloat64(r.deps.Metrics.Buffered))
 }
 
+func TestAnAnswerNamesTheSpanThatMadeIt(t *testing.T) {
+	for _, asked := range [][]kgo.RecordHeader{nil, {header(wire.TraceParent, "asked"), header(wire.TraceState, "v=1")}} {
+		r := newRig(t)
+		a := answer("out", asked...)
+		a.TraceParent = "made"
+		require.Equal(t, "ok", r.publish(t, a))
+		got := headers(r.records(t, 1)["results"])
+		require.Equal(t, "made", got["traceparent"])
+		require.Equal(t, len(asked) > 0, got["tracestate"] == "v=1")
+	}
+}
+
 func refuse(req *kmsg.ProduceRequest, code int16) kmsg.Response {
 	resp := req.ResponseKind().(*kmsg.ProduceResponse)
 	for _, t := range req.Topics {

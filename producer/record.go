@@ -101,7 +101,11 @@ func (pub *publication) record(t target) *kgo.Record {
 	pub.begun = true
 	h := append(m.headers[:0], pub.headersOf(a)...)
 	for _, key := range echoed() {
-		if v, ok := wire.Header(req, key); ok {
+		v, ok := wire.Header(req, key)
+		if a.TraceParent != "" && key == wire.TraceParent {
+			v, ok = []byte(a.TraceParent), true
+		}
+		if ok {
 			h = append(h, kgo.RecordHeader{Key: key, Value: v})
 		}
 	}

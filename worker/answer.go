@@ -61,6 +61,7 @@ func (e *executor) send(ctx context.Context, t task, a wire.Answer) {
 	if e.snap != nil {
 		a.ModelName, a.ModelVersion = e.snap.Name, e.snap.Version
 	}
+	a.TraceParent = t.trace.Parent()
 	e.answer = append(e.answer, a) // capacity is the batch's: pointers stay
 	t.answer, t.answered, t.series = &e.answer[len(e.answer)-1], e.answered, e.series
 	e.finish(ctx, t.item, nil)

@@ -86,6 +86,7 @@ func (e *executor) execute(ctx context.Context) {
 	}
 	e.snap = snap
 	e.waited(start)
+	e.follow(e.batch, start)
 	e.values, e.answer = make([]byte, 0, e.size), make([]wire.Answer, 0, len(e.batch))
 	name, version := "", ""
 	if snap != nil {
@@ -98,6 +99,7 @@ func (e *executor) execute(ctx context.Context) {
 	}
 	e.decode(ctx, err)
 	e.deps.Metrics.Phase.WithLabelValues(metrics.PhaseDecode).Observe(time.Since(start).Seconds())
+	e.followDecode(start)
 	e.calls(ctx)
 	e.size = len(e.values)
 }

@@ -157,6 +157,7 @@ func (p *Pool) overdue() (due []*item, wait time.Duration) {
 func (e *executor) lapse(ctx context.Context, items []*item) {
 	e.values, e.answer = nil, make([]wire.Answer, 0, len(items))
 	e.answered = time.Now()
+	e.follow(items, e.answered)
 	wait := e.deps.Metrics.Phase.WithLabelValues(metrics.PhaseWait)
 	for _, it := range items {
 		wait.Observe(e.answered.Sub(it.queued).Seconds())

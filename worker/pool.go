@@ -12,6 +12,7 @@ import (
 	"github.com/millrace/millrace/internal/wire"
 	"github.com/millrace/millrace/metrics"
 	"github.com/millrace/millrace/model"
+	"github.com/millrace/millrace/tracing"
 )
 
 // Publisher publishes answers.
@@ -49,6 +50,7 @@ type Deps struct {
 	Routes        map[string]string // by topic, the model of requests that name none; the default where there is no route
 	Router        Router            // nil: a request runs on the model that it names
 	Witness       Witness           // nil: nobody looks
+	Traces        *tracing.Worker   // nil: no request is followed
 }
 
 // Pool batches records and runs the model on them.
@@ -94,6 +96,7 @@ type item struct {
 	outputs  []model.Tensor // kept for the witness
 	answered time.Time
 	series   *series
+	trace    *tracing.Request // nil when it is not followed
 
 	finished bool  // guarded by seq.mu
 	err      error // guarded by seq.mu: given back

@@ -62,6 +62,7 @@ func (e *executor) call(ctx context.Context, tasks []task, limit time.Duration) 
 			return err
 		})
 		e.deps.Metrics.Phase.WithLabelValues(metrics.PhasePredict).Observe(time.Since(start).Seconds())
+		e.followCall(tasks, start, err)
 		return err
 	})
 	if known := (*model.Error)(nil); err != nil && !errors.As(err, &known) {

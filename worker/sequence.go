@@ -76,6 +76,7 @@ func (p *Pool) giveBack(items []*item, cause error) {
 		it.seq.mu.Lock()
 		it.finished, it.err, it.told = true, cause, true
 		it.seq.mu.Unlock()
+		it.trace.GiveBack(cause)
 		it.done(it.rec, cause)
 	}
 	for _, it := range items {
@@ -125,6 +126,7 @@ func (s *sequence) flush(resolve func(*item, error)) {
 
 func (p *Pool) resolve(ctx context.Context, it *item, err error) {
 	if err != nil {
+		it.trace.GiveBack(err)
 		it.done(it.rec, err)
 		return
 	}
@@ -134,6 +136,8 @@ func (p *Pool) resolve(ctx context.Context, it *item, err error) {
 			if p.deps.Witness != nil && status == it.answer.Status { // else another answer took its place
 				p.deps.Witness.Answered(it.answer, it.outputs)
 			}
+		} else {
+			it.trace.GiveBack(err)
 		}
 		it.done(it.rec, err)
 	})

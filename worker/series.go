@@ -31,8 +31,9 @@ func newSeries(m *metrics.Worker, name, version string) *series {
 // with: the publisher may have refused where it should go, or its size.
 func (p *Pool) observe(it *item, status string) {
 	a, now := it.answer, time.Now()
-	it.series.latency.Observe(max(now.Sub(it.rec.Timestamp).Seconds(), 0))
+	it.observeLatency(max(now.Sub(it.rec.Timestamp).Seconds(), 0))
 	it.series.publish.Observe(now.Sub(it.answered).Seconds())
+	it.followed(status, now)
 	if status == string(model.OK) {
 		it.series.requests.Inc()
 		return

@@ -40,7 +40,11 @@ func (p *program) runGateway(ctx context.Context) error {
 	log := p.logger(cfg.Log)
 	p.begin(ctx, log, "gateway", &cfg, false)
 	all, ctx := newParts(ctx, log)
-	_, err := startGateway(ctx, all, cfg, log, newRegistry())
+	reg := newRegistry()
+	err := p.startTraces(ctx, all, cfg.Traces, "millrace-gateway", log, reg)
+	if err == nil {
+		_, err = startGateway(ctx, all, cfg, log, reg)
+	}
 	if err == nil {
 		<-ctx.Done()
 		log.Info("stopping: requests that wait are answered; a second signal kills")
@@ -63,6 +67,7 @@ func startGateway(ctx context.Context, all *parts, cfg gatewayConfig, log *slog.
 	}
 	g, err := gateway.New(cfg.Gateway, gateway.Deps{
 		Log: log, Metrics: metrics.NewGateway(reg), Predictions: metrics.NewPredictions(reg), Series: reg, Kafka: kafkaOpts, Listener: l,
+		Traces: all.traces.Gateway(),
 	})
 	if err != nil {
 		return nil, errors.Join(err, l.Close())

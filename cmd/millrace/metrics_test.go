@@ -41,6 +41,7 @@ func declared() []string {
 	metrics.NewShadow(&c)
 	metrics.NewGateway(&c)
 	metrics.NewPredictions(&c)
+	metrics.NewTracing(&c)
 	slices.Sort(c.list)
 	return c.list
 }
@@ -121,6 +122,10 @@ func elsewhere() map[string]string {
 		"millrace_queue_isolated_records_total":                 alone,
 		"millrace_queue_redelivered_records_total":              queue,
 		"millrace_restored_records_total":                       resume,
+		"millrace_gateway_access_lines_suppressed_total":        "../../gateway/access_test.go",
+		"millrace_trace_spans_exported_total":                   "traces_test.go",
+		"millrace_trace_spans_failed_total":                     "traces_test.go",
+		"millrace_trace_spans_total":                            "traces_test.go",
 		"millrace_unclean_ends_total":                           guard,
 		"millrace_unpublishable_records_total":                  retry,
 	}

@@ -8,15 +8,19 @@ import (
 	"log/slog"
 	"slices"
 	"time"
+
+	"github.com/millrace/millrace/tracing/otlp"
 )
 
 // parts are what a process that serves is made of. Each runs under a context
 // that outlives the process's: they are stopped in the reverse order of their
 // start, one after the other, so that what sends stops before what it sends to.
 type parts struct {
-	log  *slog.Logger
-	end  context.CancelCauseFunc
-	list []*part // owned by the goroutine that starts and stops
+	log *slog.Logger
+	end context.CancelCauseFunc
+	// Where the parts' spans go; nil when nobody wants them.
+	traces *otlp.Provider
+	list   []*part // owned by the goroutine that starts and stops
 }
 
 type part struct {

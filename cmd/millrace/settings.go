@@ -17,6 +17,7 @@ import (
 	"github.com/millrace/millrace/shadow"
 	"github.com/millrace/millrace/sharegroup"
 	"github.com/millrace/millrace/split"
+	"github.com/millrace/millrace/tracing/otlp"
 	"github.com/millrace/millrace/transaction"
 	"github.com/millrace/millrace/worker"
 )
@@ -116,6 +117,7 @@ type workerConfig struct {
 	Split       split.Config       `envPrefix:"MILLRACE_"`
 	Shadow      shadow.Config      `envPrefix:"MILLRACE_"`
 	Source      sourceConfig
+	Traces      otlp.Config
 	Log         logConfig `envPrefix:"MILLRACE_"`
 }
 
@@ -123,7 +125,8 @@ type workerConfig struct {
 type gatewayConfig struct {
 	Kafka   kafka.Config   `envPrefix:"MILLRACE_"`
 	Gateway gateway.Config `envPrefix:"MILLRACE_"`
-	Log     logConfig      `envPrefix:"MILLRACE_"`
+	Traces  otlp.Config
+	Log     logConfig `envPrefix:"MILLRACE_"`
 }
 
 // upConfig is all that `millrace up` can be told: a worker, a gateway, and the

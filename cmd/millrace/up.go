@@ -87,6 +87,9 @@ func (p *program) startUp(ctx context.Context, all *parts, cfg upConfig, embedde
 		return createTopics(ctx, cfg.Worker, embedded, log)
 	})
 	reg := newRegistry()
+	if err := p.startTraces(ctx, all, cfg.Worker.Traces, "millrace", log, reg); err != nil {
+		return err
+	}
 	w, err := p.startWorker(ctx, all, cfg.Worker, log, reg)
 	if err != nil {
 		return err

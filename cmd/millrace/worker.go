@@ -26,6 +26,7 @@ import (
 	"github.com/millrace/millrace/model/follow"
 	"github.com/millrace/millrace/model/mlflow"
 	"github.com/millrace/millrace/producer"
+	"github.com/millrace/millrace/tracing"
 	"github.com/millrace/millrace/worker"
 )
 
@@ -62,7 +63,11 @@ func (p *program) runWorker(ctx context.Context) error {
 	log := p.logger(cfg.Log)
 	p.begin(ctx, log, "worker", &cfg, false)
 	all, ctx := newParts(ctx, log)
-	_, err := p.startWorker(ctx, all, cfg, log, newRegistry())
+	reg := newRegistry()
+	err := p.startTraces(ctx, all, cfg.Traces, "millrace-worker", log, reg)
+	if err == nil {
+		_, err = p.startWorker(ctx, all, cfg, log, reg)
+	}
 	if err == nil {
 		<-ctx.Done()
 		log.Info("stopping: requests taken are finished; a second signal kills")
@@ -86,6 +91,7 @@ type runningWorker struct {
 	versions  versions
 	names     []*atomic.Pointer[follow.Resolved] // what the models' references name
 	beside    beside
+	traces    *tracing.Worker // nil when no request is followed
 }
 
 // startWorker starts the parts of a worker. They end in the reverse order: the
@@ -97,7 +103,7 @@ func (p *program) startWorker(ctx context.Context, all *parts, cfg workerConfig,
 		return nil, usageError(err)
 	}
 	p.nameTransactions(&cfg)
-	w := &runningWorker{cfg: cfg, host: p.hostname()}
+	w := &runningWorker{cfg: cfg, host: p.hostname(), traces: all.traces.Worker()}
 	w.cancelled = cancellation.New(cancellation.Deps{Topic: cfg.Topics.Cancellations(), Log: log, Opts: kafkaOpts})
 	if w.source, err = p.modelSource(cfg.Source, log); err != nil {
 		return nil, err

@@ -101,6 +101,7 @@ type Answer struct {
 	ContentType  string
 	Value        []byte
 	Message      string // why there is no prediction: for the dead letter's headers
+	TraceParent  string // of the span that made it; "" when it is the request's own
 }
 
 // OK says whether the answer is a prediction.

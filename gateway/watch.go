@@ -1,0 +1,136 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/millrace/millrace/model"
+	"github.com/millrace/millrace/tracing"
+)
+
+// visit is one request as the access log and the trace tell of it.
+type visit struct {
+	http.ResponseWriter
+	status int // 0: nothing was sent
+	bytes  int64
+	code   string // of the error
+	client string
+}
+
+type visitKey struct{}
+
+// WriteHeader implements [http.ResponseWriter].
+func (v *visit) WriteHeader(status int) {
+	if v.status == 0 && status >= http.StatusOK { // else more comes
+		v.status = status
+	}
+	v.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements [http.ResponseWriter].
+func (v *visit) Write(p []byte) (int, error) {
+	if v.status == 0 {
+		v.status = http.StatusOK
+	}
+	n, err := v.ResponseWriter.Write(p)
+	v.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap is for [http.ResponseController].
+func (v *visit) Unwrap() http.ResponseWriter { return v.ResponseWriter }
+
+// bare is the server's own writer, which knows how to end a connection.
+func bare(w http.ResponseWriter) http.ResponseWriter {
+	if v, ok := w.(*visit); ok {
+		return v.ResponseWriter
+	}
+	return w
+}
+
+// noteCode tells a request's outcome when somebody wants to know.
+func noteCode(w http.ResponseWriter, code model.Code) {
+	if v, ok := w.(*visit); ok && code != model.OK {
+		v.code = string(code)
+	}
+}
+
+// noteClient tells who asks.
+func noteClient(ctx context.Context, client string) {
+	if client == "" {
+		return
+	}
+	if v, ok := ctx.Value(visitKey{}).(*visit); ok {
+		v.client = client
+	}
+}
+
+// watched follows requests and logs them. Without either it is the handler
+// itself.
+func (g *Gateway) watched(next http.Handler) http.Handler {
+	access := newAccessLog(g.cfg.Access, g.log, g.metrics)
+	if access == nil && g.deps.Traces == nil {
+		return next
+	}
+	return &watcher{g, next, access}
+}
+
+type watcher struct {
+	*Gateway
+	next   http.Handler
+	access *accessLog // nil for none
+}
+
+// ServeHTTP implements [http.Handler].
+func (g *watcher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if operators(r.URL.Path) {
+		g.next.ServeHTTP(w, r)
+		return
+	}
+	start := time.Now()
+	ctx, span := g.deps.Traces.Begin(r.Context(), r)
+	if p := span.Parent(); p != "" {
+		w.Header().Set(headerTrace, p)
+	}
+	v := &visit{ResponseWriter: w}
+	r = r.WithContext(context.WithValue(ctx, visitKey{}, v))
+	g.next.ServeHTTP(v, r)
+	if v.status == 0 {
+		v.status = http.StatusOK
+		if ctx.Err() != nil {
+			v.status = statusClientGone
+		}
+	}
+	h := v.Header()
+	span.End(tracing.Response{
+		Pattern: r.Pattern, Status: v.status, Code: v.code, Model: h.Get(headerModelName), Version: h.Get(headerModelVersion),
+		RequestID: h.Get(headerRequest),
+	})
+	if g.access.wants(v.status) {
+		g.access.write(ctx, v, r, time.Since(start))
+	}
+}
+
+// observeLatency notes the trace beside the latency, as an exemplar.
+func (g *Gateway) observeLatency(ctx context.Context, took time.Duration) {
+	if traceID, spanID, ok := g.deps.Traces.Sampled(ctx); ok {
+		if o, ok := g.metrics.Latency.(prometheus.ExemplarObserver); ok {
+			o.ObserveWithExemplar(took.Seconds(), prometheus.Labels{"trace_id": traceID, "span_id": spanID})
+			return
+		}
+	}
+	g.metrics.Latency.Observe(took.Seconds())
+}
+
+// operators says whether a path is one that probes and scrapers ask all the time.
+func operators(path string) bool {
+	switch path {
+	case "/healthz", "/readyz", "/metrics", "/prometheus":
+		return true
+	}
+	return strings.HasPrefix(path, "/v2/health/")
+}
