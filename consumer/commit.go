@@ -84,13 +84,13 @@ func (c *Consumer) send(ctx context.Context, asked map[partition]asking) error {
 		if offsets[p.topic] == nil {
 			offsets[p.topic] = make(map[int32]kgo.EpochOffset)
 		}
-		offsets[p.topic][p.id] = kgo.EpochOffset{Epoch: a.due.epoch, Offset: a.due.offset}
+		offsets[p.topic][p.id] = kgo.EpochOffset{Epoch: a.due.Epoch, Offset: a.due.Offset}
 	}
 	ctx = kgo.PreCommitFnContext(ctx, func(req *kmsg.OffsetCommitRequest) error {
 		for _, t := range req.Topics {
 			for i, p := range t.Partitions {
 				due := asked[partition{t.Topic, p.Partition}].due
-				text := due.encode(due.room)
+				text := due.Encode(due.room)
 				t.Partitions[i].Metadata = &text
 			}
 		}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/millrace/millrace/internal/poison"
 )
 
 // The values of GROUP_PROTOCOL and AUTO_OFFSET_RESET.
@@ -69,8 +71,8 @@ func (c Config) Validate() error {
 			bad(n.name, "must be above zero")
 		}
 	}
-	if c.MaxAttempts <= crowdEnds {
-		bad("MAX_ATTEMPTS", "%d is below %d: a record is passed over only once it was alone", c.MaxAttempts, crowdEnds+1)
+	if c.MaxAttempts <= poison.CrowdEnds {
+		bad("MAX_ATTEMPTS", "%d is below %d: a record is passed over only once it was alone", c.MaxAttempts, poison.CrowdEnds+1)
 	}
 	if c.BlockedTimeout < 0 || c.BlockedTimeout >= c.WatchdogTimeout && c.WatchdogTimeout > 0 {
 		bad("BLOCKED_TIMEOUT", "%s is not between 0 and WATCHDOG_TIMEOUT (%s)", c.BlockedTimeout, c.WatchdogTimeout)

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/millrace/millrace/internal/checkpoint"
 	"github.com/millrace/millrace/internal/wire"
 )
 
@@ -59,7 +60,7 @@ func TestPoisonIsFoundAndPassedOver(t *testing.T) {
 				f.bury()
 				for partition := range tt.partitions {
 					cp, _ := b.checkpoint(partition)
-					require.False(t, cp.open)
+					require.False(t, cp.Open)
 				}
 			})
 		})
@@ -115,10 +116,10 @@ func TestCleanEndsAreNoAttempts(t *testing.T) {
 			m := b.start(cfg, p)
 			b.until("in flight", func() bool { return p.held() == 10 })
 			cp, _ := b.checkpoint(0)
-			require.True(t, cp.open)
+			require.True(t, cp.Open)
 			m.halt(t)
 			cp, _ = b.checkpoint(0)
-			require.False(t, cp.open)
+			require.False(t, cp.Open)
 			require.True(t, m.is(t, 0, "millrace_unclean_ends_total"))
 		}
 		p := &holding{}
@@ -126,8 +127,8 @@ func TestCleanEndsAreNoAttempts(t *testing.T) {
 		b.until("in flight", func() bool { return p.held() == 10 })
 		m.revoked(b.ctx, m.cl, map[string][]int32{in: {0}})
 		cp, _ := b.checkpoint(0)
-		require.False(t, cp.open)
-		require.Zero(t, cp.crowd)
+		require.False(t, cp.Open)
+		require.Zero(t, cp.Crowd)
 		p.answer(10, nil)
 		m.halt(t)
 	})
@@ -139,8 +140,8 @@ func TestQuarantine(t *testing.T) {
 	virtual(t, 2, func(b *bench) {
 		b.send(2, 40, func(int) bool { return false })
 		var os kadm.Offsets
-		cp := checkpoint{offset: 2, epoch: -1, marks: marks{open: true, crowd: 1, suspect: unknown, until: 4}}
-		os.Add(kadm.Offset{Topic: in, Partition: 0, At: 2, LeaderEpoch: -1, Metadata: cp.encode(metadataMax)})
+		cp := checkpoint.Checkpoint{Offset: 2, Epoch: -1, Marks: checkpoint.Marks{Open: true, Crowd: 1, Suspect: unknown, Until: 4}}
+		os.Add(kadm.Offset{Topic: in, Partition: 0, At: 2, LeaderEpoch: -1, Metadata: cp.Encode(checkpoint.Max)})
 		require.NoError(t, b.admin.CommitAllOffsets(b.ctx, "g", os))
 		p := &holding{}
 		m := b.start(config(), p)
@@ -157,7 +158,7 @@ func TestQuarantine(t *testing.T) {
 			time.Sleep(20 * time.Second)
 			require.Equal(t, 1, p.held())
 			got, _ := b.checkpoint(0)
-			require.Equal(t, marks{open: true, alone: true, crowd: 2, suspect: offset, until: 4}, got.marks)
+			require.Equal(t, checkpoint.Marks{Open: true, Alone: true, Crowd: 2, Suspect: offset, Until: 4}, got.Marks)
 			if offset == 4 { // the mark comes off before anything else runs
 				fault := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.GroupAuthorizationFailed, Count: -1})
 				p.answer(1, nil)
@@ -171,7 +172,7 @@ func TestQuarantine(t *testing.T) {
 		b.until("the rest", func() bool { return p.held() >= 15 })
 		require.True(t, m.is(t, 3, "millrace_isolated_records_total"))
 		got, _ := b.checkpoint(0)
-		require.False(t, got.alone)
+		require.False(t, got.Alone)
 		last := map[int32]int64{}
 		p.mu.Lock()
 		for _, r := range p.recs {

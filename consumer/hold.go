@@ -1,23 +1,21 @@
 package consumer
 
+import "github.com/millrace/millrace/internal/checkpoint"
+
 // pollMax bounds a poll, and with it how far a partition may run ahead before
 // it is seen to.
 const pollMax = 4096
 
-const (
-	// epochsRoom is what two leader epochs take.
-	epochsRoom = 32
-	// roomMin is the metadata below which nothing is held back: a broker that
-	// takes no more could stop a partition for a single record.
-	roomMin = 1024
-)
+// roomMin is the metadata below which nothing is held back: a broker that
+// takes no more could stop a partition for a single record.
+const roomMin = 1024
 
 // mayOverflow says that the metadata could not hold which records above the
 // watermark are answered, whichever these will be; mu is held.
 func (l *lease) mayOverflow() bool {
 	last := l.tracker.last()
 	if n := len(l.restored); n > 0 {
-		last = max(last, l.restored[n-1].last)
+		last = max(last, l.restored[n-1].Last)
 	}
 	span := last - l.tracker.watermark + 1
 	if l.tracker.watermark < 0 || span <= 0 || l.room < roomMin {
@@ -26,9 +24,7 @@ func (l *lease) mayOverflow() bool {
 	if l.held { // let it move well away before it is fetched again
 		span *= 2
 	}
-	asBits := (span + pollMax) / 8
-	asRuns := int64(l.tracker.n+len(l.restored)+1) * int64(uvarintLen(span))
-	return min(asBits, asRuns) > int64(l.room*3/4-metadataHead-epochsRoom)
+	return checkpoint.Overflows(l.room, span+pollMax, l.tracker.n+len(l.restored)+1)
 }
 
 // wantsHold says that the partition should not be fetched; mu is held.

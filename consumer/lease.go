@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millrace/millrace/internal/checkpoint"
 )
 
 // lease is the right to answer a partition's records, from its assignment to
@@ -33,11 +35,11 @@ type lease struct {
 	stuck    bool          // the watchdog tripped over it: its end is not clean
 	failures int           // submissions in a row that the pool failed
 
-	changes  uint64 // of what a commit says
-	sent     uint64 // the changes that the broker has
-	restored []span // answered under an earlier lease, not fetched yet
-	room     int    // bytes that the metadata may have
-	held     bool   // fetching is paused; changed under Consumer.holds too
+	changes  uint64         // of what a commit says
+	sent     uint64         // the changes that the broker has
+	restored checkpoint.Set // answered under an earlier lease, not fetched yet
+	room     int            // bytes that the metadata may have
+	held     bool           // fetching is paused; changed under Consumer.holds too
 	guard    guard
 }
 
@@ -48,7 +50,7 @@ func newLease(parent context.Context, topic string, partition int32, epoch uint6
 	return &lease{
 		topic: topic, partition: partition, epoch: epoch, ctx: ctx, cancel: cancel,
 		tracker: newTracker(), end: unknown, from: unknown, logStart: unknown, idle: idle,
-		room: metadataMax, guard: newGuard(),
+		room: checkpoint.Max, guard: newGuard(),
 	}
 }
 
@@ -76,9 +78,7 @@ func (l *lease) register(recs []*kgo.Record, stable int64) (requests []*kgo.Reco
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.end = max(l.end, stable)
-	if l.guard.horizon < 0 {
-		l.guard.horizon = stable
-	}
+	l.guard.Ends(stable)
 	requests = recs[:0]
 	for _, r := range recs {
 		if !l.tracker.add(r.Offset, r.LeaderEpoch, r.Timestamp) {
@@ -158,7 +158,7 @@ func (l *lease) close(cause error) []*kgo.Record {
 	l.closed = true
 	waiting := l.guard.waiting
 	l.guard.waiting = nil
-	if l.guard.open {
+	if l.guard.Open {
 		l.changes++ // the broker has to hear of the end
 	}
 	l.mu.Unlock()
@@ -192,7 +192,7 @@ func (l *lease) isIdle() bool {
 
 // due is a commit to make.
 type due struct {
-	checkpoint
+	checkpoint.Checkpoint
 	changes uint64
 	room    int
 }
@@ -205,13 +205,13 @@ func (l *lease) toCommit() (due, bool) {
 	if t.watermark < 0 || l.changes == l.sent {
 		return due{}, false
 	}
-	d := due{checkpoint{t.watermark, t.epoch, l.guard.marks, t.spans(nil)}, l.changes, l.room}
+	d := due{checkpoint.Checkpoint{Offset: t.watermark, Epoch: t.epoch, Marks: l.guard.Marks, Done: t.spans(nil)}, l.changes, l.room}
 	if l.closed && !l.stuck {
-		d.open, d.alone = false, false
+		d.Marks = d.Ended()
 	}
 	for _, s := range l.restored {
-		if s.first = max(s.first, t.last()+1); s.first <= s.last {
-			d.done = push(d.done, s)
+		if s.First = max(s.First, t.last()+1); s.First <= s.Last {
+			d.Done = d.Done.Push(s)
 		}
 	}
 	return d, true

@@ -4,11 +4,11 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/millrace/millrace/internal/poison"
 	"github.com/millrace/millrace/internal/wire"
 )
 
@@ -103,7 +103,7 @@ func (c *Consumer) release(ctx context.Context) bool {
 func (c *Consumer) suspect(leases []*lease) (pass, bool) {
 	quiet := c.budget.quiet()
 	for _, l := range leases {
-		p, ok := l.nextSuspect(c.cfg.MaxAttempts-crowdEnds, quiet)
+		p, ok := l.nextSuspect(c.cfg.MaxAttempts-poison.CrowdEnds, quiet)
 		if p.wait > 0 {
 			time.AfterFunc(p.wait, c.wakeGuard)
 			return pass{}, false
@@ -185,13 +185,10 @@ func (c *Consumer) let(p pass) {
 // condemn has a record answered without being run.
 func (c *Consumer) condemn(l *lease, r *kgo.Record) {
 	l.mu.Lock()
-	attempts, solo := l.guard.attempts()-1, l.guard.solo
+	d, solo := l.guard.Condemned(), l.guard.Solo
 	l.mu.Unlock()
 	c.Metrics.PoisonRecords.Inc()
 	c.Log.Error("the record is passed over: workers ended while they worked on it",
-		"topic", r.Topic, "partition", r.Partition, "offset", r.Offset, "attempts", attempts, "alone", solo)
-	wire.Deliver(r, wire.Delivery{
-		Attempts: attempts, Code: wire.ModelFailed,
-		Message: "workers ended " + strconv.Itoa(attempts) + " times at this request, " + strconv.Itoa(solo) + " of them with no other at work",
-	})
+		"topic", r.Topic, "partition", r.Partition, "offset", r.Offset, "attempts", d.Attempts, "alone", solo)
+	wire.Deliver(r, d)
 }

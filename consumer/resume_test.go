@@ -12,18 +12,24 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/millrace/millrace/internal/checkpoint"
 )
 
+func span(first, last int64, epoch int32) checkpoint.Span {
+	return checkpoint.Span{First: first, Last: last, Epoch: epoch}
+}
+
 // checkpoint reads what the group has committed for a partition.
-func (b *bench) checkpoint(partition int32) (checkpoint, string) {
+func (b *bench) checkpoint(partition int32) (checkpoint.Checkpoint, string) {
 	b.t.Helper()
 	resp, err := b.admin.FetchOffsets(b.ctx, "g")
 	require.NoError(b.t, err)
 	o, ok := resp.Lookup(in, partition)
 	if !ok {
-		return checkpoint{}, ""
+		return checkpoint.Checkpoint{}, ""
 	}
-	cp, _ := decode(o.Metadata, o.At, o.LeaderEpoch)
+	cp, _ := checkpoint.Decode(o.Metadata, o.At, o.LeaderEpoch)
 	return cp, o.Metadata
 }
 
@@ -36,7 +42,7 @@ func TestCrashResumesAboveTheWatermark(t *testing.T) {
 		p.answerIf(func(r *kgo.Record) bool { return r.Offset != 10 && r.Offset != 50 && r.Offset < 98 })
 		b.until("committed", func() bool {
 			cp, _ := b.checkpoint(0)
-			return cp.offset == 10 && slices.Equal(cp.done, []span{{11, 49, 0}, {51, 97, 0}})
+			return cp.Offset == 10 && slices.Equal(cp.Done, checkpoint.Set{span(11, 49, 0), span(51, 97, 0)})
 		})
 		require.True(t, m.is(t, 4, "inference_queue_len"), "what is answered above the watermark is no lag")
 		m.wire.cut()
@@ -64,7 +70,7 @@ func TestSecondCrashKeepsWhatWasNotFetched(t *testing.T) {
 		m := b.start(cfg, p)
 		b.until("all in flight", func() bool { return p.held() == 300 })
 		p.answerIf(func(r *kgo.Record) bool { return r.Offset%2 == 1 })
-		b.until("committed", func() bool { cp, _ := b.checkpoint(0); return len(cp.done) == 150 })
+		b.until("committed", func() bool { cp, _ := b.checkpoint(0); return len(cp.Done) == 150 })
 		m.wire.cut()
 		cfg.MaxRecords = 10
 		p2 := &holding{}
@@ -73,7 +79,7 @@ func TestSecondCrashKeepsWhatWasNotFetched(t *testing.T) {
 		p2.answerIf(func(r *kgo.Record) bool { return r.Offset == 0 })
 		b.until("committed", func() bool {
 			cp, _ := b.checkpoint(0)
-			return cp.offset == 2 && cp.open && len(cp.done) == 149
+			return cp.Offset == 2 && cp.Open && len(cp.Done) == 149
 		})
 		m2.wire.cut()
 		last := &answering{client: b.client}
@@ -133,7 +139,7 @@ func TestForeignCommitIsTakenAsAnOffset(t *testing.T) {
 func TestRestoredSetIsOfItsLeaderEpoch(t *testing.T) {
 	rec := func(offset int64, epoch int32) *kgo.Record { return &kgo.Record{Offset: offset, LeaderEpoch: epoch} }
 	l := newLease(t.Context(), in, 0, 1)
-	_, took := l.restore(checkpoint{offset: 5, epoch: 3, marks: unmarked, done: []span{{6, 8, 3}, {10, 12, 4}}})
+	_, took := l.restore(checkpoint.Checkpoint{Offset: 5, Epoch: 3, Marks: checkpoint.Unmarked(), Done: checkpoint.Set{span(6, 8, 3), span(10, 12, 4)}})
 	require.True(t, took)
 	l.startAt(5, 3)
 	require.Equal(t, int64(6), l.answeredAhead())
@@ -142,7 +148,7 @@ func TestRestoredSetIsOfItsLeaderEpoch(t *testing.T) {
 	require.Equal(t, 2, restored)
 	require.Equal(t, []*kgo.Record{rec(5, 3), rec(7, 4), rec(8, 4), rec(9, 4)}, got)
 	require.Equal(t, int64(2), l.answeredAhead())
-	_, took = l.restore(checkpoint{offset: 5, epoch: 3, done: []span{{6, 8, 3}}})
+	_, took = l.restore(checkpoint.Checkpoint{Offset: 5, Epoch: 3, Done: checkpoint.Set{span(6, 8, 3)}})
 	require.False(t, took, "a lease that has begun")
 	require.Equal(t, int64(20-5-2-2), l.lag().Records)
 }
@@ -158,7 +164,7 @@ func TestBrokerThatTakesLittleMetadata(t *testing.T) {
 		m := b.start(config(), p)
 		b.until("in flight", func() bool { return p.held() == 500 })
 		p.answerIf(func(r *kgo.Record) bool { return r.Offset%3 == 1 })
-		b.until("a part committed", func() bool { cp, _ := b.checkpoint(0); return len(cp.done) > 20 })
+		b.until("a part committed", func() bool { cp, _ := b.checkpoint(0); return len(cp.Done) > 20 })
 		p.answerIf(func(*kgo.Record) bool { return true })
 		b.until("committed", func() bool { return b.committed()[0] == 500 })
 		m.halt(t)
@@ -194,9 +200,9 @@ func TestHotPartitionIsHeldBackAlone(t *testing.T) {
 					l.changes++
 					d, _ = l.toCommit()
 				}
-				got, ok := decode(d.encode(metadataMax), d.offset, d.epoch)
+				got, ok := checkpoint.Decode(d.Encode(checkpoint.Max), d.Offset, d.Epoch)
 				require.True(t, ok)
-				require.Equal(t, d.done, got.done, "all of it is kept")
+				require.Equal(t, d.Done, got.Done, "all of it is kept")
 				require.Greater(t, l.tracker.n, 15000)
 				require.Equal(t, []int32{0}, m.cl.PauseFetchPartitions(nil)[in])
 				send(1, 10000)

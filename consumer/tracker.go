@@ -3,6 +3,8 @@ package consumer
 import (
 	"sort"
 	"time"
+
+	"github.com/millrace/millrace/internal/checkpoint"
 )
 
 // tracker holds the records of one partition from the first that is not
@@ -30,7 +32,7 @@ type slot struct {
 	resolved  bool
 }
 
-const unknown = -1
+const unknown = checkpoint.Unknown
 
 func newTracker() tracker { return tracker{watermark: unknown, epoch: -1} }
 
@@ -147,7 +149,7 @@ func (t *tracker) first() (int64, bool) {
 
 // spans appends the resolved records above the watermark. What lies between
 // two of them that follow on each other is no record, and may count as one.
-func (t *tracker) spans(to []span) []span {
+func (t *tracker) spans(to checkpoint.Set) checkpoint.Set {
 	follows := false
 	for i := range t.n {
 		s := t.at(i)
@@ -155,10 +157,10 @@ func (t *tracker) spans(to []span) []span {
 		case !s.resolved:
 			follows = false
 			continue
-		case follows && to[len(to)-1].epoch == s.epoch:
-			to[len(to)-1].last = s.offset
+		case follows && to[len(to)-1].Epoch == s.epoch:
+			to[len(to)-1].Last = s.offset
 		default:
-			to = append(to, span{s.offset, s.offset, s.epoch})
+			to = append(to, checkpoint.Span{First: s.offset, Last: s.offset, Epoch: s.epoch})
 		}
 		follows = true
 	}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/millrace/millrace/internal/checkpoint"
 )
 
 // model is the tracker written in the plainest way.
@@ -59,10 +61,10 @@ func drive(t *testing.T, ops []byte) {
 		require.Equal(t, len(m.done), tr.done)
 		spans := tr.spans(nil)
 		for _, o := range m.offsets {
-			require.Equal(t, m.done[o], slices.ContainsFunc(spans, func(s span) bool { return s.first <= o && o <= s.last }))
+			require.Equal(t, m.done[o], slices.ContainsFunc(spans, func(s checkpoint.Span) bool { return s.First <= o && o <= s.Last }))
 		}
 		for i := 1; i < len(spans); i++ {
-			require.Less(t, spans[i-1].last, spans[i].first)
+			require.Less(t, spans[i-1].Last, spans[i].First)
 		}
 	}
 }
@@ -93,7 +95,7 @@ func TestTrackerKeepsTheLeaderEpoch(t *testing.T) {
 	tr.add(15, 4, time.Time{})
 	require.True(t, tr.resolve(15))
 	require.Equal(t, int64(10), tr.watermark)
-	require.Equal(t, []span{{15, 15, 4}}, tr.spans(nil))
+	require.Equal(t, checkpoint.Set{span(15, 15, 4)}, tr.spans(nil))
 	require.Equal(t, int64(15), tr.last())
 	require.False(t, tr.skipTo(100), "records wait")
 	require.True(t, tr.resolve(10))
