@@ -63,6 +63,7 @@ type Member struct {
 	WatchdogTimeout   time.Duration
 	LagInterval       time.Duration
 	MaxRecords        int
+	MaxAttempts       int
 	MaxBytes          int64
 	FetchMaxBytes     int32
 }

@@ -18,7 +18,10 @@ func crashWithin(b *bench, cfg setting) *member {
 	m := b.start(cfg, &pool{})
 	open := make(chan struct{})
 	var once bool
-	b.cluster.ControlKey(int16(kmsg.TxnOffsetCommit), func(kmsg.Request) (kmsg.Response, error, bool) {
+	b.cluster.ControlKey(int16(kmsg.TxnOffsetCommit), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		if req.(*kmsg.TxnOffsetCommitRequest).Topics[0].Partitions[0].Offset == 0 {
+			return nil, nil, false // it is said that work begins
+		}
 		if !once {
 			once = true
 			close(open)
@@ -50,6 +53,7 @@ func TestCrashWithinATransaction(t *testing.T) {
 				// are stable, or become so with the transaction's end.
 				began := time.Now()
 				b.until("committed", func() bool { return b.committed() == 100 })
+				b.until("readable", b.stable)
 				require.Less(t, time.Since(began), cfg.SessionTimeout+c.within)
 				m.halt(t)
 				dead.stop()

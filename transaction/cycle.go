@@ -22,14 +22,17 @@ type entry struct {
 type cycle struct {
 	ctx     context.Context //nolint:containedctx // The records carry it to the pool and back, and with it the cycle.
 	begun   time.Time
-	records int   // requests taken in; of the lane's goroutine
-	bytes   int64 // of these; likewise
+	records int            // requests taken in; of the lane's goroutine
+	bytes   int64          // of these; likewise
+	verdict *wire.Delivery // on its one request, which is not run
+	sent    []share        // submitted, a poll each; of the lane's goroutine
 
-	mu      sync.Mutex // guards what follows
-	entries []entry    // in the order in which they are published
-	pending int        // records without a verdict, and one while the lane gathers
-	err     error      // why it cannot be committed: the first reason
-	closed  bool       // ended, or given up
+	mu      sync.Mutex        // guards what follows
+	entries []entry           // in the order in which they are published
+	pending int               // records without a verdict, and one while the lane gathers
+	again   map[partition]int // of the entries, those that were not submitted
+	err     error             // why it cannot be committed: the first reason
+	closed  bool              // ended, or given up
 	ready   chan struct{}
 }
 
@@ -46,7 +49,8 @@ func newCycle(room []entry) *cycle {
 func cycleOf(r *kgo.Record) *cycle { return r.Context.Value(cycleKey{}).(*cycle) } //nolint:forcetypeassert // Every record submitted has one.
 
 // expect counts records that are about to be submitted.
-func (c *cycle) expect(recs []*kgo.Record) {
+func (c *cycle) expect(p partition, recs []*kgo.Record) {
+	c.sent = append(c.sent, share{p, len(recs)})
 	for _, r := range recs {
 		r.Context = c.ctx //nolint:fatcontext // One context for all: nothing nests.
 	}
@@ -86,7 +90,35 @@ func (c *cycle) answer(a *wire.Answer, acked func(string, error)) {
 func (c *cycle) repeat(e entry) {
 	c.mu.Lock()
 	c.entries = append(c.entries, e)
+	if c.again == nil {
+		c.again = make(map[partition]int)
+	}
+	c.again[partition{e.answer.Request.Topic, e.answer.Request.Partition}]++
 	c.mu.Unlock()
+}
+
+// share is how many records of a partition were submitted.
+type share struct {
+	partition
+	n int
+}
+
+// unanswered are the partitions with records that have no verdict.
+func (c *cycle) unanswered() map[partition]bool {
+	left := make(map[partition]int)
+	for _, s := range c.sent {
+		left[s.partition] += s.n
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range c.entries {
+		left[partition{e.answer.Request.Topic, e.answer.Request.Partition}]--
+	}
+	open := make(map[partition]bool)
+	for p, n := range left {
+		open[p] = n+c.again[p] > 0
+	}
+	return open
 }
 
 // done is what the pool calls: for a record that it gives back, and when an

@@ -2,9 +2,12 @@ package transaction
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millrace/millrace/internal/poison"
 )
 
 // poll takes up to n records; it is ended by d, by a rebalance and by a stop.
@@ -29,16 +32,36 @@ func (l *lane) gather() (*cycle, error) {
 	case <-l.blocked: // by the last transaction
 	default:
 	}
-	fetches := l.poll(l.stops.intake, l.limit)
+	turn, next := l.suspect(time.Now())
+	if turn != nil {
+		return l.isolate(turn)
+	}
+	l.focus(nil)
+	limit, searching := l.limit, l.searching()
+	if searching {
+		limit = min(limit, poison.Window)
+	}
+	fetches := l.pollUntil(next, limit)
 	if l.hasMoved() {
 		// The session would abort what is begun now: it is told first, and
 		// goes back to what is committed.
-		return nil, l.end(nil, kgo.TryAbort)
+		return nil, l.giveBack()
+	}
+	if !fetches.Empty() {
+		if !l.allNamed(fetches, false) {
+			return nil, l.name(fetches)
+		}
+		if ok, err := l.share(); !ok {
+			return nil, err
+		}
 	}
 	c := newCycle(l.room)
 	l.room = nil
 	polled, failing := l.take(c, fetches)
 	if !polled {
+		if !fetches.Empty() {
+			l.unshare()
+		}
 		if failing {
 			pause(l.stops.intake, 100*time.Millisecond)
 		}
@@ -46,12 +69,31 @@ func (l *lane) gather() (*cycle, error) {
 	}
 	until, cancel := context.WithDeadline(l.stops.intake, c.begun.Add(l.cfg.Interval))
 	defer cancel()
-	for c.records < l.limit && c.bytes < l.member.MaxBytes/int64(len(l.lanes)) && until.Err() == nil && len(l.blocked) == 0 {
-		l.take(c, l.poll(until, l.limit-c.records))
+	for !searching && c.records < l.limit && c.bytes < l.member.MaxBytes/int64(len(l.lanes)) && until.Err() == nil && len(l.blocked) == 0 {
+		more := l.poll(until, l.limit-c.records)
+		if !l.allNamed(more, true) {
+			c.fail(errUnnamed)
+			break
+		}
+		l.take(c, more)
 	}
 	c.seal()
 	return c, nil
 }
+
+// pollUntil polls, but not beyond a time, unless that is zero.
+func (l *lane) pollUntil(t time.Time, n int) kgo.Fetches {
+	if t.IsZero() {
+		return l.poll(l.stops.intake, n)
+	}
+	ctx, cancel := context.WithDeadline(l.stops.intake, t)
+	defer cancel()
+	return l.poll(ctx, n)
+}
+
+// errUnnamed is why a cycle is given up that polled records of a partition which
+// came meanwhile.
+var errUnnamed = errors.New("records have to be named before they are run")
 
 // take hands what was polled to the pool, but for what the memo has the answer
 // to. All of it is of the cycle from now on: the session commits what was
@@ -64,14 +106,17 @@ func (l *lane) take(c *cycle, fetches kgo.Fetches) (polled, failing bool) {
 		}
 		polled = true
 		held := l.polled(f)
-		requests, n, size := l.requests(c, f.Records)
+		requests, n, size := l.requests(c, held, f.Records)
 		c.records += n
 		c.bytes += size
 		l.Metrics.Consumed.Add(float64(n))
 		l.Metrics.InFlightRecords.Add(float64(n))
 		l.Metrics.InFlightBytes.Add(float64(size))
 		if len(requests) > 0 {
-			c.expect(requests)
+			c.expect(held.partition, requests)
+			if c.verdict != nil {
+				l.condemn(requests[0], *c.verdict)
+			}
 			l.Pool.Submit(held.lease, requests, c.done)
 		}
 	})
@@ -96,13 +141,21 @@ func (l *lane) polled(f kgo.FetchTopicPartition) *part {
 }
 
 // requests are the records to submit, beside the number and the size of all
-// requests. Control records are none, and what is in the memo is answered.
-func (l *lane) requests(c *cycle, recs []*kgo.Record) (submit []*kgo.Record, n int, size int64) {
+// requests. Control records are none, nor is what was answered at least once,
+// before the mode was changed; what is in the memo is answered.
+func (l *lane) requests(c *cycle, held *part, recs []*kgo.Record) (submit []*kgo.Record, n int, size int64) {
 	again := !l.memo.empty()
+	done := held.done // answered by an intake of another mode; the lane's goroutine alone changes it now
 	submit = recs[:0]
 	for _, r := range recs {
 		if r.Attrs.IsControl() {
 			continue
+		}
+		if len(done) > 0 {
+			if done = done.From(r.Offset); done.StartsWith(r.Offset, r.LeaderEpoch) {
+				l.Metrics.Restored.Inc()
+				continue
+			}
 		}
 		n++
 		size += sizeOf(r)

@@ -141,6 +141,18 @@ func (b *bench) read(topic string) []*kgo.Record {
 	return got
 }
 
+// stable says that no transaction keeps readers of the results waiting.
+func (b *bench) stable() bool {
+	ends, err := b.admin.ListEndOffsets(b.ctx, out)
+	require.NoError(b.t, err)
+	seen, err := b.admin.ListCommittedOffsets(b.ctx, out)
+	require.NoError(b.t, err)
+	var n int64
+	ends.Each(func(o kadm.ListedOffset) { n += o.Offset })
+	seen.Each(func(o kadm.ListedOffset) { n -= o.Offset })
+	return n == 0
+}
+
 // requireOnce holds that each of n requests has one answer, and that those of a
 // partition are in the order of its requests.
 func (b *bench) requireOnce(n int) {
@@ -199,7 +211,7 @@ func config() setting {
 			Group: "g", Protocol: "classic", OffsetReset: "earliest",
 			SessionTimeout: 10 * time.Second, RebalanceTimeout: 30 * time.Second, HeartbeatInterval: time.Second,
 			MaxRecords: 4096, MaxBytes: 1 << 20, FetchMaxBytes: 1 << 20,
-			DrainTimeout: 20 * time.Second, WatchdogTimeout: 2 * time.Minute, LagInterval: 5 * time.Second,
+			DrainTimeout: 20 * time.Second, WatchdogTimeout: 2 * time.Minute, MaxAttempts: 5, LagInterval: 5 * time.Second,
 		},
 	}
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/millrace/millrace/internal/kafka"
 	"github.com/millrace/millrace/internal/wire"
@@ -79,8 +80,9 @@ type Intake struct {
 	cfg    Config
 	member Member
 	lanes  []*lane
-	admin  *kadm.Client  // set by Run before anything uses it
-	lagNow chan struct{} // capacity 1: look at the ends now
+	admin  *kadm.Client        // set by Run before anything uses it
+	lagNow chan struct{}       // capacity 1: look at the ends now
+	turns  *semaphore.Weighted // at the pool, one a lane; see isolate
 
 	answered  atomic.Int64 // verdicts of the pool
 	reachable atomic.Bool  // the broker answered the last question
@@ -94,7 +96,7 @@ func New(cfg Config, member Member, deps Deps) (*Intake, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	t := &Intake{Deps: deps, cfg: cfg, member: member, lagNow: make(chan struct{}, 1)}
+	t := &Intake{Deps: deps, cfg: cfg, member: member, lagNow: make(chan struct{}, 1), turns: semaphore.NewWeighted(int64(cfg.lanes()))}
 	for n := range cfg.lanes() {
 		t.lanes = append(t.lanes, newLane(t, n))
 	}

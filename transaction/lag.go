@@ -56,6 +56,9 @@ func (t *Intake) refreshLag(ctx context.Context) {
 		for p, held := range l.parts {
 			if start, end, ok := ends.Of(p.topic, p.id); ok {
 				held.start, held.end = start, max(held.end, end)
+				if held.committed >= held.end && held.polled == held.committed && held.guard.Idle() {
+					held.stale = true
+				}
 			}
 		}
 		l.mu.Unlock()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/millrace/millrace/internal/checkpoint"
 	"github.com/millrace/millrace/internal/kafka"
 )
 
@@ -25,16 +26,21 @@ type lane struct {
 	cl       *kgo.Client
 	answers  Publisher
 	fetchErr kafka.FetchErrors
-	inits    inits
+	writes   writes
 	limit    int // most requests of the next transaction
 	failures int // transactions in a row that failed
 	room     []entry
+	alone    *part // whose record has the pool for itself, while the broker has it marked
 
 	joined  atomic.Bool   // the group has given this lane its assignment
 	blocked chan struct{} // capacity 1: a rebalance waits for the transaction
 
 	mu        sync.Mutex // guards what follows
 	parts     map[partition]*part
+	space     int  // for what commits say, in bytes
+	ending    bool // a commit is under way, begun when ends transactions had ended
+	ends      int64
+	doubt     bool               // how a commit ended is not known: what is committed is not
 	moved     bool               // partitions were taken since the last transaction ended: the session aborts the next
 	returning bool               // the lane leaves the group to come back
 	interrupt context.CancelFunc // ends the poll under way
@@ -43,7 +49,7 @@ type lane struct {
 func newLane(t *Intake, n int) *lane {
 	return &lane{
 		Intake: t, n: n, memo: newMemo(2 * t.most()), limit: min(firstLimit, t.most()),
-		blocked: make(chan struct{}, 1), parts: make(map[partition]*part),
+		blocked: make(chan struct{}, 1), parts: make(map[partition]*part), space: checkpoint.Max,
 	}
 }
 
@@ -90,6 +96,7 @@ func (l *lane) run(s *stops) error {
 // serve returns nil when the intake has ended.
 func (l *lane) serve() error {
 	for l.stops.intake.Err() == nil {
+		l.loosen()
 		c, err := l.gather()
 		if c != nil {
 			err = l.finish(c)
@@ -112,12 +119,16 @@ func (l *lane) hasMoved() bool {
 func (l *lane) finish(c *cycle) error {
 	full := c.records >= l.limit
 	if err := l.await(c.ready, c); err != nil {
+		if errors.Is(err, ErrStalled) {
+			l.blame(c)
+		}
 		l.abandon(c)
 		if errors.Is(err, ErrStalled) {
 			return err
 		}
 		return nil
 	}
+	l.unshare()
 	l.pace(full, time.Since(c.begun))
 	if c.failure() != nil || l.hasMoved() {
 		return l.end(c, kgo.TryAbort)

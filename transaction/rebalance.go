@@ -5,8 +5,11 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/millrace/millrace/internal/checkpoint"
 	"github.com/millrace/millrace/internal/lag"
+	"github.com/millrace/millrace/internal/poison"
 	"github.com/millrace/millrace/metrics"
 )
 
@@ -19,9 +22,20 @@ type part struct {
 
 	// The lane's mu guards what follows; offsets below 0 are not known.
 	committed  int64
+	epoch      int32     // leader epoch of the record below it, -1 when unknown
 	polled     int64     // the offset after the last that was polled
 	since      time.Time // timestamp of the first that is not committed
 	start, end int64     // of the log, as last heard
+
+	guard  poison.Guard
+	said   checkpoint.Marks // what the broker has of it
+	next   advance          // what it becomes with the transaction under way
+	done   checkpoint.Set   // answered above the committed offset, by an intake of another mode
+	marked bool             // said is this lease's
+	stale  bool             // and has to be said anew
+	stuck  bool             // the watchdog tripped over it: its end is not clean
+	paused bool             // not fetched
+	again  time.Time        // under suspicion: not looked at before
 }
 
 // assigned opens leases.
@@ -44,7 +58,7 @@ func (l *lane) assigned(_ context.Context, _ *kgo.Client, got map[string][]int32
 
 // open is called under mu.
 func (l *lane) open(p partition) *part {
-	opened := &part{partition: p, committed: unknown, polled: unknown, start: unknown, end: unknown}
+	opened := &part{partition: p, committed: unknown, polled: unknown, start: unknown, end: unknown, epoch: -1, guard: poison.New(), said: checkpoint.Unmarked()}
 	opened.lease, opened.cancel = context.WithCancelCause(l.stops.work)
 	if old := l.parts[p]; old != nil {
 		old.cancel(ErrLost)
@@ -53,7 +67,7 @@ func (l *lane) open(p partition) *part {
 	return opened
 }
 
-const unknown = -1
+const unknown = checkpoint.Unknown
 
 // starting learns where each partition begins. One without a commit gets its
 // beginning said: after an abort the client goes back to what it was told here.
@@ -78,7 +92,7 @@ func (l *lane) starting(ctx context.Context, at map[string]map[int32]kgo.Offset)
 			}
 			l.mu.Lock()
 			if p := l.parts[partition{topic, id}]; p != nil {
-				p.committed, p.polled = offset, offset
+				p.committed, p.polled, p.epoch = offset, offset, o.EpochOffset().Epoch
 			}
 			l.mu.Unlock()
 		}
@@ -87,25 +101,49 @@ func (l *lane) starting(ctx context.Context, at map[string]map[int32]kgo.Offset)
 	return at, nil
 }
 
+// fetched takes over what the commits of earlier leases say beside their
+// offsets. The client calls it before starting.
+func (l *lane) fetched(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFetchResponse) error {
+	checkpoint.Fetched(resp, l.Topic, func(topic string, id int32, cp checkpoint.Checkpoint) {
+		l.mu.Lock()
+		held := l.parts[partition{topic, id}]
+		took := held != nil && held.committed < 0
+		if took {
+			held.guard.Resume(cp.Marks)
+			held.said, held.done = cp.Marks, cp.Done
+		}
+		l.mu.Unlock()
+		if took && cp.Open {
+			l.Metrics.UncleanEnds.Inc()
+			l.Log.Warn("a worker ended while it had the partition; its records start again under guard",
+				"lane", l.n, "topic", topic, "partition", id, "offset", cp.Offset, "alone", cp.Alone)
+		}
+	})
+	return nil
+}
+
 // revoked gives partitions up. The client calls it between two transactions,
 // or, when one takes too long, within it, which aborts that.
-func (l *lane) revoked(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
+func (l *lane) revoked(ctx context.Context, cl *kgo.Client, gone map[string][]int32) {
 	if len(gone) == 0 {
 		return
 	}
 	l.Metrics.Rebalances.WithLabelValues(metrics.RebalanceRevoked).Inc()
 	l.Log.Info("partitions revoked", "lane", l.n, "partitions", gone)
+	l.conclude(ctx, cl, gone)
 	l.drop(gone, ErrRevoked)
+	cl.ResumeFetchPartitions(gone) // a pause must not outlive the lease
 }
 
 // lost gives up what another member may hold by now.
-func (l *lane) lost(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
+func (l *lane) lost(_ context.Context, cl *kgo.Client, gone map[string][]int32) {
 	l.joined.Store(false)
 	if len(gone) > 0 {
 		l.Metrics.Rebalances.WithLabelValues(metrics.RebalanceLost).Inc()
 		l.Log.Warn("partitions lost: the group had taken this member for dead", "lane", l.n, "partitions", gone)
 	}
 	l.drop(gone, ErrLost)
+	cl.ResumeFetchPartitions(gone)
 }
 
 // drop ends leases and forgets their series. The answers in the memo are gone

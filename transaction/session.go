@@ -1,6 +1,7 @@
 package transaction
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,15 +16,21 @@ import (
 	"github.com/millrace/millrace/metrics"
 )
 
-// inits counts the times that a client takes its transactional id anew. It does
-// so within the end of a transaction when the broker's answer to a commit left
-// open what became of it; the session tells that as an abort.
-type inits struct{ atomic.Int64 }
+// writes counts requests. inits are those that take the transactional id anew:
+// the client does so within the end of a transaction when the broker's answer to
+// a commit left open what became of it; the session tells that as an abort.
+type writes struct {
+	inits atomic.Int64
+	ends  atomic.Int64 // of transactions
+}
 
 // OnBrokerWrite implements [kgo.HookBrokerWrite].
-func (n *inits) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, _ error) {
-	if key == int16(kmsg.InitProducerID) {
-		n.Add(1)
+func (w *writes) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, _ error) {
+	switch key {
+	case int16(kmsg.InitProducerID):
+		w.inits.Add(1)
+	case int16(kmsg.EndTxn):
+		w.ends.Add(1)
 	}
 }
 
@@ -70,8 +77,9 @@ func (l *lane) options() []kgo.Opt {
 		kgo.OnPartitionsAssigned(l.assigned),
 		kgo.OnPartitionsRevoked(l.revoked),
 		kgo.OnPartitionsLost(l.lost),
+		kgo.OnOffsetsFetched(l.fetched),
 		kgo.AdjustFetchOffsetsFn(l.starting),
-		kgo.WithHooks(&l.inits),
+		kgo.WithHooks(&l.writes),
 	)
 	if id := l.instance(); id != "" {
 		opts = append(opts, kgo.InstanceID(id))
@@ -126,10 +134,12 @@ func (l *lane) end(c *cycle, commit kgo.TransactionEndTry) error {
 	return l.ended(c, time.Now(), commit)
 }
 
-// ended ends the transaction and gives its answers their end.
-func (l *lane) ended(c *cycle, begun time.Time, commit kgo.TransactionEndTry) error {
+// endSession ends the transaction. known is that the broker has said what
+// became of it.
+func (l *lane) endSession(ctx context.Context, commit kgo.TransactionEndTry) (committed, known bool, err error) {
 	l.mu.Lock()
 	l.moved = false // the session forgets it too
+	l.ending, l.ends = bool(commit), l.writes.ends.Load()
 	l.mu.Unlock()
 	// A commit waits for a heartbeat, which the broker's own assignor may
 	// hold back until a rebalance has had its way.
@@ -138,10 +148,21 @@ func (l *lane) ended(c *cycle, begun time.Time, commit kgo.TransactionEndTry) er
 		grace = 250 * time.Millisecond
 	}
 	allow := time.AfterFunc(grace, l.cl.AllowRebalance)
-	inits := l.inits.Load()
-	committed, err := l.session.End(l.stops.hard, commit)
+	inits := l.writes.inits.Load()
+	committed, err = l.session.End(ctx, commit)
 	allow.Stop()
-	known := err == nil && l.inits.Load() == inits
+	known = committed || err == nil && l.writes.inits.Load() == inits
+	l.mu.Lock()
+	l.ending = false
+	l.doubt = l.doubt || bool(commit) && !known
+	l.mu.Unlock()
+	l.tooLong(err)
+	return committed, known, err
+}
+
+// ended ends the transaction and gives its answers their end.
+func (l *lane) ended(c *cycle, begun time.Time, commit kgo.TransactionEndTry) error {
+	committed, known, err := l.endSession(kgo.PreTxnCommitFnContext(l.stops.hard, l.advances), commit)
 	if c == nil {
 		if err != nil {
 			return l.judge(err, 0)
@@ -200,6 +221,10 @@ func (l *lane) committed(c *cycle) {
 	for p, held := range l.parts {
 		if held.committed != held.polled {
 			held.committed, held.since = held.polled, time.Time{}
+			held.done = held.done.From(held.committed)
+		}
+		if held.next.set {
+			held.guard, held.said, held.epoch = held.next.guard, held.next.guard.Marks, held.next.epoch
 		}
 		marks[p] = held.committed
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+
 	"github.com/millrace/millrace/internal/kafka"
 )
 
@@ -17,6 +19,8 @@ func (l *lane) leave(comesBack bool) {
 	l.returning = comesBack
 	l.mu.Unlock()
 	l.cl.AllowRebalance()
+	l.settle()
+	l.conclude(l.stops.work, l.cl, l.all())
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.stops.work), leaveBound)
 	defer cancel()
 	member, _ := l.cl.GroupMetadata()
@@ -40,14 +44,57 @@ func (l *lane) leave(comesBack bool) {
 const leaveBound = 5 * time.Second
 
 func (l *lane) dropAll() {
+	l.drop(l.all(), ErrStopped)
+	l.loosen()
 	l.mu.Lock()
-	gone := make(map[string][]int32)
+	l.moved, l.returning, l.doubt = false, false, false
+	l.mu.Unlock()
+}
+
+func (l *lane) all() map[string][]int32 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make(map[string][]int32)
 	for p := range l.parts {
-		gone[p.topic] = append(gone[p.topic], p.id)
+		all[p.topic] = append(all[p.topic], p.id)
 	}
-	l.mu.Unlock()
-	l.drop(gone, ErrStopped)
+	return all
+}
+
+// settle learns what became of a commit that the broker did not confirm, so that
+// the clean end of the lane can be said.
+func (l *lane) settle() {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.stops.work), leaveBound)
+	defer cancel()
 	l.mu.Lock()
-	l.moved, l.returning = false, false
+	doubt := l.doubt
 	l.mu.Unlock()
+	for doubt && ctx.Err() == nil {
+		_, _, _ = l.cl.ProducerID(ctx) // ends what the broker may have open
+		at, err := l.admin.FetchOffsets(kadm.RequireStable(ctx), l.member.Group)
+		if err == nil {
+			doubt = !l.settled(at)
+		}
+		if doubt {
+			pause(ctx, 100*time.Millisecond)
+		}
+	}
+}
+
+// settled takes over what is committed, when that is stable.
+func (l *lane) settled(at kadm.OffsetResponses) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for p := range l.parts {
+		if o, ok := at.Lookup(p.topic, p.id); ok && o.Err != nil {
+			return false
+		}
+	}
+	for p, held := range l.parts {
+		if o, ok := at.Lookup(p.topic, p.id); ok && o.At >= 0 {
+			held.committed, held.epoch = o.At, o.LeaderEpoch
+		}
+	}
+	l.doubt = false
+	return true
 }

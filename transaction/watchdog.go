@@ -42,6 +42,17 @@ func (w *watch) still(now time.Time) time.Duration {
 	return now.Sub(w.own.at)
 }
 
+// blame notes that the leases of records that stand still end uncleanly.
+func (l *lane) blame(c *cycle) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for p, stuck := range c.unanswered() {
+		if held := l.parts[p]; held != nil && stuck {
+			held.stuck = true
+		}
+	}
+}
+
 func (l *lane) stall(still time.Duration) error {
 	l.Log.Error("work in flight makes no progress; leaving the group", "lane", l.n, "still", still)
 	l.Metrics.WatchdogTrips.Inc()

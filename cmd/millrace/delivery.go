@@ -80,7 +80,7 @@ func (w *runningWorker) exactlyOnce(publish producer.Deps, work worker.Deps, reg
 		Group: c.Group, InstanceID: c.InstanceID, Protocol: c.Protocol, OffsetReset: c.OffsetReset,
 		SessionTimeout: c.SessionTimeout, RebalanceTimeout: c.RebalanceTimeout, HeartbeatInterval: c.HeartbeatInterval,
 		RevokeDrain: c.RevokeDrain, DrainTimeout: c.DrainTimeout, WatchdogTimeout: c.WatchdogTimeout, LagInterval: c.LagInterval,
-		MaxRecords: c.MaxRecords, MaxBytes: c.MaxBytes, FetchMaxBytes: c.FetchMaxBytes,
+		MaxRecords: c.MaxRecords, MaxAttempts: c.MaxAttempts, MaxBytes: c.MaxBytes, FetchMaxBytes: c.FetchMaxBytes,
 	}, transaction.Deps{
 		Topics: w.cfg.Topics.Intake(), Log: work.Logger, Metrics: metrics.NewConsumer(reg), Transactions: metrics.NewTransaction(reg),
 		Client: publish.Opts, Produce: cfg.ClientOpts,

@@ -4,11 +4,18 @@
 // group reads and writes the same, so that one may follow on another.
 package checkpoint
 
-import "github.com/twmb/franz-go/pkg/kmsg"
+import (
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
 
 // Max is the longest metadata, in bytes: the broker's default of
 // offset.metadata.max.bytes.
 const Max = 4096
+
+// Least is the shortest room that marks need.
+const Least = head
 
 // Unknown stands for an offset that is not known.
 const Unknown = -1
@@ -64,6 +71,17 @@ func (s Set) From(offset int64) Set {
 	for len(s) > 0 && s[0].Last < offset {
 		s = s[1:]
 	}
+	return s
+}
+
+// Above is what of the set is not below an offset, cut there.
+func (s Set) Above(offset int64) Set {
+	s = s.From(offset)
+	if len(s) == 0 || s[0].First >= offset {
+		return s
+	}
+	s = slices.Clone(s)
+	s[0].First = offset
 	return s
 }
 

@@ -159,6 +159,9 @@ func TestSet(t *testing.T) {
 	require.False(t, s.From(9).StartsWith(9, 4))
 	require.True(t, s.From(12).StartsWith(12, 4))
 	require.Empty(t, s.From(13))
+	require.Equal(t, Set{{8, 8, 3}, {10, 12, 4}}, s.Above(8))
+	require.Equal(t, s, s.Above(6))
+	require.Equal(t, int64(6), s[0].First, "the set itself stays")
 }
 
 func TestOverflows(t *testing.T) {

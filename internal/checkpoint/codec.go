@@ -42,7 +42,7 @@ func (c *Checkpoint) Encode(room int) string {
 	if c.Marks == Unmarked() && len(c.Done) == 0 {
 		return ""
 	}
-	if room < head {
+	if room < Least {
 		return ""
 	}
 	done, asBits := c.fit(room*3/4 - head)
