@@ -236,6 +236,14 @@ type member struct {
 
 func (b *bench) start(cfg setting, p *pool, opts ...kgo.Opt) *member {
 	b.t.Helper()
+	m := b.startWith(cfg, p, func(t *Intake) { p.intake = t }, opts...)
+	m.pool = p
+	return m
+}
+
+// startWith starts an intake on any pool, which is told of it.
+func (b *bench) startWith(cfg setting, p Pool, tell func(*Intake), opts ...kgo.Opt) *member {
+	b.t.Helper()
 	reg := prometheus.NewRegistry()
 	w := &wires{dial: b.dial}
 	log := slog.New(slog.NewTextHandler(b.t.Output(), nil))
@@ -251,9 +259,9 @@ func (b *bench) start(cfg setting, p *pool, opts ...kgo.Opt) *member {
 		Client:    append(append(b.opts(), kgo.Dialer(w.Dial)), opts...),
 	})
 	require.NoError(b.t, err)
-	p.intake = intake
+	tell(intake)
 	ctx, stop := context.WithCancel(context.Background())
-	m := &member{Intake: intake, reg: reg, stop: stop, ended: make(chan error, 1), wire: w, pool: p}
+	m := &member{Intake: intake, reg: reg, stop: stop, ended: make(chan error, 1), wire: w}
 	go func() { m.ended <- intake.Run(ctx) }()
 	return m
 }

@@ -132,7 +132,7 @@ func (l *lane) isolate(held *part) (*cycle, error) {
 	l.mu.Lock()
 	g := &held.guard
 	request := !head.Attrs.IsControl() && !held.answered(head)
-	marked := held.said.Alone && held.said.Suspect == head.Offset
+	marked := held.marked && held.said.Alone && held.said.Suspect == head.Offset
 	passed := request && !marked && g.Pass(held.committed, head.Offset)
 	var v poison.Verdict
 	if request && !marked && !passed {
