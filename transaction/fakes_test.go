@@ -25,6 +25,7 @@ type pool struct {
 	mu    sync.Mutex // guards what follows
 	hold  bool       // keep records until told
 	held  []func()
+	recs  []*kgo.Record      // of these
 	queue map[int32][]func() // by partition: who fires answers the first
 	last  map[int32]time.Time
 }
@@ -52,7 +53,7 @@ func (p *pool) Submit(ctx context.Context, recs []*kgo.Record, done func(*kgo.Re
 			})
 		}
 		if p.hold {
-			p.held = append(p.held, work)
+			p.held, p.recs = append(p.held, work), append(p.recs, r)
 			continue
 		}
 		p.later(r.Partition, work)
@@ -93,7 +94,26 @@ func (p *pool) waiting() int {
 func (p *pool) answer(n int) {
 	p.mu.Lock()
 	free := p.held[:n]
-	p.held = p.held[n:]
+	p.held, p.recs = p.held[n:], p.recs[n:]
+	p.mu.Unlock()
+	for _, work := range free {
+		work()
+	}
+}
+
+// answerIf lets some go.
+func (p *pool) answerIf(which func(*kgo.Record) bool) {
+	p.mu.Lock()
+	held, recs := p.held, p.recs
+	p.held, p.recs = nil, nil
+	var free []func()
+	for i, r := range recs {
+		if which(r) {
+			free = append(free, held[i])
+		} else {
+			p.held, p.recs = append(p.held, held[i]), append(p.recs, r)
+		}
+	}
 	p.mu.Unlock()
 	for _, work := range free {
 		work()

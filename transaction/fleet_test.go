@@ -24,6 +24,7 @@ type process struct {
 	dead    bool
 	running map[string]bool
 	last    map[int32]time.Time
+	queue   map[int32][]func()
 	end     chan struct{} // closed at its end
 	intake  *Intake
 }
@@ -47,7 +48,7 @@ func newFleet(b *bench, cfg setting) *fleet {
 }
 
 func (f *fleet) spawn() *process {
-	p := &process{fleet: f, running: map[string]bool{}, last: map[int32]time.Time{}, end: make(chan struct{})}
+	p := &process{fleet: f, running: map[string]bool{}, last: map[int32]time.Time{}, queue: map[int32][]func(){}, end: make(chan struct{})}
 	cfg := f.cfg
 	cfg.ID = "w" + strconv.Itoa(len(f.members)) // as of a Deployment
 	cfg.Own = true
@@ -82,17 +83,23 @@ func (p *process) Submit(ctx context.Context, recs []*kgo.Record, done func(*kgo
 		p.running[string(r.Value)] = true
 		at := time.Now().Add(time.Duration(1+rand.IntN(20)) * time.Millisecond)
 		if after := p.last[r.Partition].Add(10 * time.Microsecond); at.Before(after) {
-			at = after // answers of a partition keep its order
+			at = after
 		}
 		p.last[r.Partition] = at
+		p.queue[r.Partition] = append(p.queue[r.Partition], func() { p.work(ctx, r, done) })
 		p.mu.Unlock()
-		time.AfterFunc(time.Until(at), func() { p.work(ctx, r, done) })
+		time.AfterFunc(time.Until(at), func() { // who fires answers the first: a partition keeps its order
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			next := p.queue[r.Partition][0]
+			p.queue[r.Partition] = p.queue[r.Partition][1:]
+			next()
+		})
 	}
 }
 
+// work is called under mu.
 func (p *process) work(ctx context.Context, r *kgo.Record, done func(*kgo.Record, error)) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	v := string(r.Value)
 	if p.dead || ctx.Err() != nil {
 		return
@@ -152,6 +159,8 @@ func (f *fleet) serve(n int64, most int) *process {
 func (f *fleet) bury() {
 	for _, m := range f.members {
 		m.stop()
+	}
+	for _, m := range f.members {
 		if err := <-m.ended; err != nil {
 			require.ErrorIs(f.t, err, ErrStalled)
 		}

@@ -73,6 +73,7 @@ func TestRebalancesLoseAndDoubleNothing(t *testing.T) {
 					time.Sleep(150 * time.Millisecond)
 					if len(members) > 2 && leaves < 6 {
 						members[0].halt(t)
+						require.Zero(t, members[0].value(t, "millrace_unclean_ends_total"), "all have said how they ended")
 						members, leaves = members[1:], leaves+1
 					}
 				}
@@ -80,6 +81,7 @@ func TestRebalancesLoseAndDoubleNothing(t *testing.T) {
 				b.until("all committed", func() bool { time.Sleep(100 * time.Millisecond); return b.committed() == n })
 				for _, m := range members {
 					m.halt(t)
+					require.Zero(t, m.value(t, "millrace_unclean_ends_total"))
 				}
 				b.requireOnce(n)
 			})

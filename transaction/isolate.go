@@ -132,7 +132,7 @@ func (l *lane) isolate(held *part) (*cycle, error) {
 	l.mu.Lock()
 	g := &held.guard
 	request := !head.Attrs.IsControl() && !held.answered(head)
-	marked := held.marked && held.said.Alone && held.said.Suspect == head.Offset
+	marked := held.marked && !held.stale && held.said.Alone && held.said.Suspect == head.Offset
 	passed := request && !marked && g.Pass(held.committed, head.Offset)
 	var v poison.Verdict
 	if request && !marked && !passed {
@@ -165,14 +165,14 @@ func (l *lane) isolate(held *part) (*cycle, error) {
 func (l *lane) putOff(held *part, polled bool) error {
 	l.mu.Lock()
 	held.again = time.Now().Add(lookAgain)
-	g, alone := held.guard, held.said.Alone
+	g, alone := held.guard, held.marked && held.said.Alone
 	l.mu.Unlock()
 	if polled {
 		if err := l.giveBack(); err != nil {
 			return err
 		}
 	}
-	if !alone || !held.marked {
+	if !alone {
 		return nil
 	}
 	g.Alone = false
@@ -186,8 +186,8 @@ func (l *lane) takePool(held *part) error {
 	}
 	if l.alone == nil {
 		l.cl.AllowRebalance()
-		if l.turns.Acquire(l.stops.intake, l.whole()) != nil {
-			return nil
+		if err := l.turns.Acquire(l.stops.intake, l.whole()); err != nil {
+			return nil //nolint:nilerr // The intake has ended, and with it the turns.
 		}
 		l.alone = held
 	}

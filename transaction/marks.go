@@ -137,6 +137,11 @@ func (l *lane) mark(marks map[*part]poison.Guard) error {
 	if err := l.session.Begin(); err != nil {
 		return l.judge(err, 0)
 	}
+	l.mu.Lock()
+	for held := range marks {
+		held.marked, held.stale = true, true // until it is known: it may be what the broker has
+	}
+	l.mu.Unlock()
 	ctx := kgo.PreTxnCommitFnContext(l.stops.hard, func(req *kmsg.TxnOffsetCommitRequest) error {
 		if len(req.Topics) > 0 {
 			return errPolled
@@ -148,7 +153,7 @@ func (l *lane) mark(marks map[*part]poison.Guard) error {
 		for held, g := range marks {
 			p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
 			p.Partition, p.Offset, p.LeaderEpoch = held.id, held.committed, held.epoch
-			p.Metadata = kmsg.StringPtr(held.text(g.Marks, held.committed, held.epoch, l.space))
+			p.Metadata = new(held.text(g.Marks, held.committed, held.epoch, l.space))
 			t.Partitions = append(t.Partitions, p)
 		}
 		req.Topics = append(req.Topics, t)
@@ -160,7 +165,7 @@ func (l *lane) mark(marks map[*part]poison.Guard) error {
 		l.failures = 0
 		l.mu.Lock()
 		for held, g := range marks {
-			held.guard, held.said, held.marked, held.stale = g, g.Marks, true, false
+			held.guard, held.said, held.stale = g, g.Marks, false
 		}
 		l.mu.Unlock()
 		return nil
@@ -204,7 +209,7 @@ func (l *lane) advances(req *kmsg.TxnOffsetCommitRequest) error {
 				g = begin(g, p.Offset, checkpoint.Unknown)
 			}
 			held.next = advance{guard: g, epoch: p.LeaderEpoch, set: true}
-			p.Metadata = kmsg.StringPtr(held.text(g.Marks, p.Offset, p.LeaderEpoch, l.space))
+			p.Metadata = new(held.text(g.Marks, p.Offset, p.LeaderEpoch, l.space))
 		}
 	}
 	return nil
@@ -260,7 +265,7 @@ func (l *lane) conclude(ctx context.Context, cl *kgo.Client, gone map[string][]i
 		for i := range req.Topics {
 			for j := range req.Topics[i].Partitions {
 				p := &req.Topics[i].Partitions[j]
-				p.Metadata = kmsg.StringPtr(texts[partition{req.Topics[i].Topic, p.Partition}])
+				p.Metadata = new(texts[partition{req.Topics[i].Topic, p.Partition}])
 			}
 		}
 		return nil

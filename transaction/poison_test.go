@@ -20,18 +20,20 @@ func TestPoisonIsFoundAndPassedOver(t *testing.T) {
 		partitions int32
 		poison     []int
 		attempts   int
+		protocol   string
 	}{
-		{"at the head", 1, []int{0}, 5},
-		{"at the end", 1, []int{399}, 5},
-		{"in one of four partitions", 4, []int{201}, 5},
-		{"two in a row", 1, []int{150, 151}, 5},
-		{"in two partitions at once", 4, []int{100, 101}, 5},
-		{"three attempts", 2, []int{77}, 3},
+		{"at the head", 1, []int{0}, 5, "classic"},
+		{"at the end", 1, []int{399}, 5, "classic"},
+		{"in one of four partitions", 4, []int{201}, 5, "classic"},
+		{"two in a row", 1, []int{150, 151}, 5, "classic"},
+		{"in two partitions at once", 4, []int{100, 101}, 5, "classic"},
+		{"three attempts", 2, []int{77}, 3, "classic"},
+		{"in a group that the broker keeps", 2, []int{77}, 5, protocolConsumer},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			virtual(t, tt.partitions, func(b *bench) {
 				cfg := config()
-				cfg.MaxAttempts = tt.attempts
+				cfg.MaxAttempts, cfg.Protocol = tt.attempts, tt.protocol
 				poison := map[int]bool{}
 				for _, i := range tt.poison {
 					poison[i] = true
@@ -63,6 +65,25 @@ func TestPoisonIsFoundAndPassedOver(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A suspect of one lane runs with nothing of the others in the pool.
+func TestLanesLeaveASuspectAlone(t *testing.T) {
+	actual(t, 4, func(b *bench) {
+		cfg := quick()
+		cfg.MaxAttempts, cfg.SessionTimeout, cfg.RebalanceTimeout = 3, time.Second, 3*time.Second
+		cfg.DrainTimeout, cfg.RevokeDrain = 100*time.Millisecond, 100*time.Millisecond
+		b.send(4, 400, func(i int) bool { return i == 101 })
+		f := newFleet(b, cfg)
+		last := f.serve(400, 4)
+		require.Equal(t, 3, f.verdicts["poison 101"].Attempts)
+		require.Len(t, f.verdicts, 1)
+		require.Equal(t, 1, f.together["poison 101"])
+		require.Positive(t, last.value(t, "millrace_isolated_records_total"))
+		f.bury()
+		b.until("readable", b.stable)
+		b.requireOnce(400)
+	})
 }
 
 // A record that never returns ends its workers by the watchdog.

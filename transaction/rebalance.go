@@ -31,8 +31,8 @@ type part struct {
 	said   checkpoint.Marks // what the broker has of it
 	next   advance          // what it becomes with the transaction under way
 	done   checkpoint.Set   // answered above the committed offset, by an intake of another mode
-	marked bool             // said is this lease's
-	stale  bool             // and has to be said anew
+	marked bool             // this lease has said something
+	stale  bool             // which has to be said anew
 	stuck  bool             // the watchdog tripped over it: its end is not clean
 	paused bool             // not fetched
 	again  time.Time        // under suspicion: not looked at before

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millrace/millrace/internal/kafka"
 )
@@ -19,7 +20,7 @@ func (l *lane) leave(comesBack bool) {
 	l.returning = comesBack
 	l.mu.Unlock()
 	l.cl.AllowRebalance()
-	l.settle()
+	l.settle(comesBack)
 	l.conclude(l.stops.work, l.cl, l.all())
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.stops.work), leaveBound)
 	defer cancel()
@@ -62,15 +63,20 @@ func (l *lane) all() map[string][]int32 {
 }
 
 // settle learns what became of a commit that the broker did not confirm, so that
-// the clean end of the lane can be said.
-func (l *lane) settle() {
+// the clean end of the lane can be said. A lane that comes back takes its
+// transactional id anew, as its next client does: that ends what is open.
+func (l *lane) settle(comesBack bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.stops.work), leaveBound)
 	defer cancel()
 	l.mu.Lock()
 	doubt := l.doubt
 	l.mu.Unlock()
 	for doubt && ctx.Err() == nil {
-		_, _, _ = l.cl.ProducerID(ctx) // ends what the broker may have open
+		if comesBack {
+			l.takeID(ctx)
+		} else {
+			_, _, _ = l.cl.ProducerID(ctx) // the same, but not when another worker has the id
+		}
 		at, err := l.admin.FetchOffsets(kadm.RequireStable(ctx), l.member.Group)
 		if err == nil {
 			doubt = !l.settled(at)
@@ -79,6 +85,15 @@ func (l *lane) settle() {
 			pause(ctx, 100*time.Millisecond)
 		}
 	}
+}
+
+// takeID has the broker end what a client of this id left open. What it answers
+// is seen by what is stable then.
+func (l *lane) takeID(ctx context.Context) {
+	req := kmsg.NewPtrInitProducerIDRequest()
+	req.TransactionalID = new(l.id())
+	req.TransactionTimeoutMillis = int32(l.cfg.Timeout.Milliseconds()) //nolint:gosec // The broker takes no more than 15 minutes.
+	_, _ = req.RequestWith(ctx, l.cl)
 }
 
 // settled takes over what is committed, when that is stable.
