@@ -244,10 +244,13 @@ func (l *lane) conclude(ctx context.Context, cl *kgo.Client, gone map[string][]i
 		for _, id := range ids {
 			p := partition{topic, id}
 			held := l.parts[p]
-			if held == nil || !held.marked || held.stuck || !sure || !l.marking() {
+			if held == nil || held.committed < 0 || held.stuck || !sure || !l.marking() {
 				continue
 			}
-			held.marked = false
+			if !held.marked && held.said == held.guard.Ended() {
+				continue // that is what the broker has
+			}
+			held.marked, held.said = false, held.guard.Ended()
 			if offsets[topic] == nil {
 				offsets[topic] = make(map[int32]kgo.EpochOffset)
 			}
@@ -259,8 +262,6 @@ func (l *lane) conclude(ctx context.Context, cl *kgo.Client, gone map[string][]i
 	if len(texts) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveBound)
-	defer cancel()
 	ctx = kgo.PreCommitFnContext(ctx, func(req *kmsg.OffsetCommitRequest) error {
 		for i := range req.Topics {
 			for j := range req.Topics[i].Partitions {

@@ -130,7 +130,11 @@ func (l *lane) revoked(ctx context.Context, cl *kgo.Client, gone map[string][]in
 	}
 	l.Metrics.Rebalances.WithLabelValues(metrics.RebalanceRevoked).Inc()
 	l.Log.Info("partitions revoked", "lane", l.n, "partitions", gone)
-	l.conclude(ctx, cl, gone)
+	// Bounded on its own, not by the client's context: while this call
+	// blocks, the client cannot see that the session has ended.
+	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveBound)
+	defer cancel()
+	l.conclude(bound, cl, gone)
 	l.drop(gone, ErrRevoked)
 	cl.ResumeFetchPartitions(gone) // a pause must not outlive the lease
 }

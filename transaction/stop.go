@@ -20,8 +20,7 @@ func (l *lane) leave(comesBack bool) {
 	l.returning = comesBack
 	l.mu.Unlock()
 	l.cl.AllowRebalance()
-	l.settle(comesBack)
-	l.conclude(l.stops.work, l.cl, l.all())
+	l.endLeases(comesBack)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.stops.work), leaveBound)
 	defer cancel()
 	member, _ := l.cl.GroupMetadata()
@@ -62,12 +61,18 @@ func (l *lane) all() map[string][]int32 {
 	return all
 }
 
+// endLeases commits that the lane's leases end cleanly.
+func (l *lane) endLeases(comesBack bool) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.stops.work), leaveBound)
+	defer cancel()
+	l.settle(ctx, comesBack)
+	l.conclude(ctx, l.cl, l.all())
+}
+
 // settle learns what became of a commit that the broker did not confirm, so that
 // the clean end of the lane can be said. A lane that comes back takes its
 // transactional id anew, as its next client does: that ends what is open.
-func (l *lane) settle(comesBack bool) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.stops.work), leaveBound)
-	defer cancel()
+func (l *lane) settle(ctx context.Context, comesBack bool) {
 	l.mu.Lock()
 	doubt := l.doubt
 	l.mu.Unlock()
