@@ -6,6 +6,7 @@ import "github.com/prometheus/client_golang/prometheus"
 type Producer struct {
 	Published     *prometheus.CounterVec // kind
 	DeadLetters   *prometheus.CounterVec // code
+	LettersLost   prometheus.Counter
 	PublishErrors *prometheus.CounterVec // kind
 	Buffered      prometheus.Gauge
 }
@@ -24,6 +25,8 @@ func NewProducer(reg prometheus.Registerer) *Producer {
 			"Records that the broker acknowledged, by kind: result, reply or dead_letter.", "kind"),
 		DeadLetters: counters(reg, "millrace_dead_letters_total",
 			"Requests written to the dead-letter topic, by error code.", "code"),
+		LettersLost: counter(reg, "millrace_dead_letters_given_up_total",
+			"Dead letters that are too large for their topic in the shortest form: the request is answered, and has none."),
 		PublishErrors: counters(reg, "millrace_publish_errors_total",
 			"Attempts to publish a record that the broker or the client refused, by kind.", "kind"),
 		Buffered: gauge(reg, "millrace_publish_pending_records",

@@ -221,9 +221,21 @@ func (pub *publication) failed(kind string, r *kgo.Record, bad *atomic.Bool, err
 		pub.instead(model.Errorf(model.TooLarge, "the answer is larger than the broker takes"))
 	case errors.Is(err, kerr.MessageTooLarge) && lighten(kind, r):
 		pub.try(kind, fresh(r), bad)
+	case errors.Is(err, kerr.MessageTooLarge) && kind == metrics.KindDeadLetter:
+		pub.giveUp(err)
+		pub.settle(nil)
 	default:
 		pub.settle(err)
 	}
+}
+
+// giveUp says of a dead letter that its topic takes it in no form. The request
+// has its answer: it must not stand in its partition for ever.
+func (pub *publication) giveUp(err error) {
+	req := pub.answer.Request
+	pub.deps.Metrics.LettersLost.Inc()
+	pub.deps.Logger.Error("the dead-letter topic takes no letter for the request, however short; raise its max.message.bytes",
+		"topic", pub.deps.Topics.DeadLetters, "request_topic", req.Topic, "partition", req.Partition, "offset", req.Offset, "code", pub.answer.Status, "err", err)
 }
 
 // instead publishes an error on the results topic in the place of a record.

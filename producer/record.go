@@ -203,8 +203,8 @@ func short(s string) string {
 }
 
 // lighten takes off a record that is too large what came from its request, the
-// least missed first: a dead letter's payload, the headers, the key. What is
-// left is small. It returns false when nothing was left to take.
+// least missed first: a dead letter's payload, the headers, the key, and at last
+// most of what it says itself. It returns false when nothing was left to take.
 func lighten(kind string, r *kgo.Record) bool {
 	if kind == metrics.KindDeadLetter && r.Value != nil {
 		r.Value = nil
@@ -221,7 +221,18 @@ func lighten(kind string, r *kgo.Record) bool {
 	if len(r.Headers) < before {
 		return true
 	}
-	had := r.Key != nil
-	r.Key = nil
-	return had
+	if r.Key != nil {
+		r.Key = nil
+		return true
+	}
+	return kind == metrics.KindDeadLetter && shorten(r)
+}
+
+// shorten leaves a dead letter only where its request is, and why it is dead.
+func shorten(r *kgo.Record) bool {
+	before := len(r.Headers)
+	r.Headers = slices.DeleteFunc(r.Headers, func(h kgo.RecordHeader) bool {
+		return !slices.Contains([]string{wire.DeadTopic, wire.DeadPartition, wire.DeadOffset, wire.DeadCode, wire.DeadPayloadOmitted}, h.Key)
+	})
+	return len(r.Headers) < before
 }

@@ -106,6 +106,7 @@ func elsewhere() map[string]string {
 	const python = "../../integration/pyfunc_test.go"
 	return map[string]string{
 		"millrace_blocked_partitions":                           guard,
+		"millrace_dead_letters_given_up_total":                  "../../producer/deadletter_test.go",
 		"millrace_gateway_auth_errors_total":                    "../../gateway/identity_test.go",
 		"millrace_gateway_certificate_expiry_timestamp_seconds": "../../gateway/identity_test.go",
 		"millrace_gateway_predictions_evicted_total":            "../../gateway/predictions/store_test.go",
