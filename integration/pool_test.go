@@ -71,6 +71,40 @@ func TestStopAtOnce(t *testing.T) {
 	require.Zero(t, f.check(t).duplicates)
 }
 
+// TestScaleDown measures the pause in the answers of the partitions that move
+// when one of three workers is asked to end: the others hear of it by their next
+// heartbeat.
+func TestScaleDown(t *testing.T) {
+	for _, mode := range []string{atLeastOnce, exactlyOnce} {
+		for _, heartbeat := range []string{"3s", "500ms"} {
+			t.Run(mode+" "+heartbeat, func(t *testing.T) {
+				const total = 20_000
+				reg := sharedRegistry(t)
+				model := reg.affineModel(t)
+				b := newBroker(t)
+				b.topics(t)
+				env := []string{
+					"MLFLOW_TRACKING_URI=" + reg.url, "MILLRACE_MODEL=models:/" + model + "/1", "MILLRACE_DELIVERY=" + mode,
+					"MILLRACE_SESSION_TIMEOUT=60s", "MILLRACE_HEARTBEAT_INTERVAL=" + heartbeat,
+				}
+				first := startWorker(t, "worker-1", b, env...)
+				startWorker(t, "worker-2", b, env...)
+				startWorker(t, "worker-3", b, env...)
+				f := startTraffic(t, b, total, 2_000)
+				f.reach(t, total/2, time.Minute)
+				begun := time.Now()
+				quiet := f.gap(begun.Add(-4 * time.Second))
+				go first.stop()
+				require.Zero(t, first.exit(t, 20*time.Second), "exit code")
+				f.reach(t, total, 30*time.Second) // half of a session's time-out
+				t.Logf("longest pause of a partition: %.2f s, and %.2f s in the 4 s before", f.gap(begun).Seconds(), quiet.Seconds())
+				require.Less(t, f.gap(begun), 20*time.Second)
+				require.Zero(t, f.check(t).duplicates)
+			})
+		}
+	}
+}
+
 // TestConsumerProtocol runs the pool in a group of the broker's own assignor
 // (KIP-848), with a worker that comes and one that is killed.
 func TestConsumerProtocol(t *testing.T) {

@@ -47,6 +47,7 @@ type answer struct {
 	id, correlation, status, version string
 	value                            []byte
 	partition                        int32 // of the results topic
+	published                        time.Time
 }
 
 // send produces total requests of unique ids and contents to the partitions in
@@ -102,7 +103,7 @@ func (f *traffic) watch(ctx context.Context, cl *kgo.Client) {
 		cl.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
 			a := answer{
 				id: header(r, wire.ID), correlation: header(r, wire.CorrelationID), status: header(r, wire.Status),
-				version: header(r, wire.ModelVersion), value: r.Value, partition: r.Partition,
+				version: header(r, wire.ModelVersion), value: r.Value, partition: r.Partition, published: r.Timestamp,
 			}
 			f.mu.Lock()
 			f.seen = append(f.seen, a)
@@ -151,6 +152,22 @@ func (f *traffic) reach(t *testing.T, n int, within time.Duration) {
 		require.Less(t, time.Since(begun), within, "%d of %d answered, %d sent", f.answered.Load(), n, f.sent.Load())
 		time.Sleep(10 * time.Millisecond) // real processes are polled
 	}
+}
+
+// gap is the longest time without an answer in a partition, from a time on in
+// which requests came all the while.
+func (f *traffic) gap(from time.Time) time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var longest time.Duration
+	last := make(map[int32]time.Time)
+	for _, a := range f.seen {
+		if before, ok := last[a.partition]; ok && a.published.After(from) {
+			longest = max(longest, a.published.Sub(before))
+		}
+		last[a.partition] = a.published
+	}
+	return longest
 }
 
 // result is what a check found.
