@@ -205,16 +205,23 @@ func (l *lease) toCommit() (due, bool) {
 	if t.watermark < 0 || l.changes == l.sent {
 		return due{}, false
 	}
-	d := due{checkpoint.Checkpoint{Offset: t.watermark, Epoch: t.epoch, Marks: l.guard.Marks, Done: t.spans(nil)}, l.changes, l.room}
+	d := due{checkpoint.Checkpoint{Offset: t.watermark, Epoch: t.epoch, Marks: l.guard.Marks, Done: l.done()}, l.changes, l.room}
 	if l.closed && !l.stuck {
 		d.Marks = d.Ended()
 	}
+	return d, true
+}
+
+// done is what is answered above the watermark, by this lease or an earlier
+// one; mu is held.
+func (l *lease) done() checkpoint.Set {
+	done := l.tracker.spans(nil)
 	for _, s := range l.restored {
-		if s.First = max(s.First, t.last()+1); s.First <= s.Last {
-			d.Done = d.Done.Push(s)
+		if s.First = max(s.First, l.tracker.last()+1); s.First <= s.Last {
+			done = done.Push(s)
 		}
 	}
-	return d, true
+	return done
 }
 
 // committed notes that the broker has taken a commit.

@@ -48,7 +48,9 @@ func (c *Consumer) register(fetches kgo.Fetches) []intake {
 			return // not ours: it will be consumed by who holds it
 		}
 		if first := p.Records[0].Offset; !l.fits(first) {
-			l = c.renew(l, first)
+			if l = c.renew(l, first); l == nil {
+				return
+			}
 		}
 		stable := p.LastStableOffset
 		if stable < 0 {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/millrace/millrace/internal/checkpoint"
 	"github.com/millrace/millrace/metrics"
 )
 
@@ -49,18 +50,28 @@ func (c *Consumer) starting(_ context.Context, at map[string]map[int32]kgo.Offse
 	return at, nil
 }
 
-// renew takes up a partition whose log was cut and written anew: offsets mean
-// other records now, and work on the old ones must not resolve these.
+// renew takes up a partition whose log was cut, and maybe written anew: offsets
+// may mean other records now, and work on the old ones must not resolve these.
+// Where the cut is above the watermark it goes back to that, or what is between
+// would be passed over: it returns no lease then, for the records come again.
 func (c *Consumer) renew(old *lease, first int64) *lease {
 	old.mu.Lock()
-	watermark := old.tracker.watermark
+	watermark, epoch := old.tracker.watermark, old.tracker.epoch
+	cp := checkpoint.Checkpoint{Offset: watermark, Epoch: epoch, Marks: old.guard.Ended(), Done: old.done()}
 	old.mu.Unlock()
 	c.Log.Error("the partition's log was cut: offsets go back, and records may be answered again",
 		"topic", old.topic, "partition", old.partition, "watermark", watermark, "offset", first)
 	c.closeLease(old, ErrReset)
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.open(partition{old.topic, old.partition})
+	l := c.open(partition{old.topic, old.partition})
+	c.mu.Unlock()
+	if watermark < 0 || first <= watermark {
+		return l
+	}
+	l.restore(cp)
+	l.startAt(watermark, epoch)
+	c.cl.SetOffsets(map[string]map[int32]kgo.EpochOffset{l.topic: {l.partition: {Epoch: epoch, Offset: watermark}}})
+	return nil
 }
 
 // revoked gives partitions up: what is queued comes back, what runs is waited
