@@ -34,6 +34,7 @@ type fleet struct {
 	*bench
 	cfg     setting
 	hangs   bool // a poison hangs instead of killing
+	calm    bool // a poison kills when the group has no rebalance: the broker of the tests keeps who ends within one
 	members []*member
 	deaths  int
 
@@ -77,6 +78,19 @@ func (p *process) die() {
 	}
 }
 
+func (p *process) dieCalmly() {
+	for calm := 0; calm < 5; calm++ {
+		g := p.cluster.GroupInfo("g")
+		if g == nil || g.State != "Stable" || !p.intake.Ready() {
+			calm = 0
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.die()
+}
+
 func (p *process) Submit(ctx context.Context, recs []*kgo.Record, done func(*kgo.Record, error)) {
 	for _, r := range recs {
 		p.mu.Lock()
@@ -116,7 +130,11 @@ func (p *process) work(ctx context.Context, r *kgo.Record, done func(*kgo.Record
 		p.together[v] = len(p.running)
 		p.fleet.mu.Unlock()
 		if strings.HasPrefix(v, "poison") {
-			if !p.hangs {
+			switch {
+			case p.hangs:
+			case p.calm:
+				go p.dieCalmly()
+			default:
 				p.die()
 			}
 			return

@@ -11,10 +11,11 @@ import (
 )
 
 // Records under suspicion are run one by one, with nothing else in flight in
-// the process. A lane that has some takes turns: it fetches one record of such
-// a partition, gives it back, waits until no other lane has records in the
-// pool, commits which record it is, fetches it again, and runs it. The other
-// lanes go on when the mark has been taken off by the commit of the answer.
+// the process. A lane that has some sees to them first: it fetches one record of
+// such a partition, gives it back, waits until no other lane has records in the
+// pool, commits which record it is, fetches it again, and runs it. The commit of
+// its answer says that the next one is run, and that of the last that none is:
+// then the other lanes go on.
 
 // whole is all of the turns: who has them has the pool for itself.
 func (t *Intake) whole() int64 { return int64(len(t.lanes)) }
@@ -39,6 +40,17 @@ func (l *lane) share() (bool, error) {
 func (l *lane) unshare() {
 	if l.alone == nil {
 		l.turns.Release(1)
+	}
+}
+
+// nameNext has the commit of a suspect's answer name the next one, which is run
+// at once: the pool is this lane's. It is called under mu.
+func (l *lane) nameNext(held *part, g *poison.Guard, offset int64) {
+	if l.alone != held || offset > g.Until || offset >= held.end {
+		return
+	}
+	if g.Try(offset, l.member.MaxAttempts-poison.CrowdEnds, true).Run {
+		g.Isolate()
 	}
 }
 
@@ -67,7 +79,7 @@ func (l *lane) suspect(now time.Time) (turn *part, until time.Time) {
 	defer l.mu.Unlock()
 	for _, held := range l.parts {
 		switch {
-		case held.guard.Stage() != poison.Suspected:
+		case held.guard.Stage() != poison.Suspected || held.end >= 0 && held.end <= held.committed:
 		case !now.Before(held.again):
 			if turn == nil || held.id < turn.id {
 				turn = held
@@ -107,15 +119,20 @@ func (l *lane) focus(only *part) {
 	}
 }
 
-// lookAgain is the time after which a partition under suspicion that had
-// nothing is looked at again; the others have their turn meanwhile.
-const lookAgain = time.Second
+const (
+	// fetchWait is the longest wait for a record that should be there: a fetch
+	// of other partitions may be under way, which the broker answers within 5 s.
+	fetchWait = 6 * time.Second
+	// lookAgain is the time after which a partition under suspicion that had
+	// nothing is looked at again; the others have their turn meanwhile.
+	lookAgain = time.Second
+)
 
 // isolate takes the next record of a partition under suspicion in, when it may
 // be run or is passed over.
 func (l *lane) isolate(held *part) (*cycle, error) {
 	l.focus(held)
-	wait, cancel := context.WithTimeout(l.stops.intake, lookAgain)
+	wait, cancel := context.WithTimeout(l.stops.intake, fetchWait)
 	fetches := l.poll(wait, 1)
 	cancel()
 	if l.hasMoved() {

@@ -205,7 +205,10 @@ func (l *lane) advances(req *kmsg.TxnOffsetCommitRequest) error {
 			}
 			g.Answered(p.Offset)
 			g.Pass(p.Offset, checkpoint.Unknown)
-			if held.marked && g.Stage() != poison.Suspected {
+			switch {
+			case g.Stage() == poison.Suspected:
+				l.nameNext(held, &g, p.Offset)
+			case held.marked:
 				g = begin(g, p.Offset, checkpoint.Unknown)
 			}
 			held.next = advance{guard: g, epoch: p.LeaderEpoch, set: true}

@@ -90,6 +90,34 @@ func TestWatchdogBlamesWhatStands(t *testing.T) {
 	})
 }
 
+// Records under suspicion are run one by one, each named before; the answer of
+// one names the next.
+func TestSuspectsFollowOnEachOther(t *testing.T) {
+	virtual(t, 2, func(b *bench) {
+		b.fill(0, 40)
+		b.commit(0, checkpoint.Checkpoint{Offset: 2, Epoch: -1, Marks: checkpoint.Marks{Open: true, Crowd: 1, Suspect: unknown, Until: 9}})
+		commits := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.TxnOffsetCommit}, Count: -1, Observe: true})
+		p := &pool{hold: true}
+		m := b.start(config(), p)
+		for offset := int64(2); offset <= 9; offset++ {
+			b.until("alone", func() bool { return p.waiting() == 1 })
+			time.Sleep(500 * time.Millisecond)
+			require.Equal(t, offset, p.recs[0].Offset)
+			require.Equal(t, 1, p.waiting())
+			require.Equal(t, checkpoint.Marks{Open: true, Alone: true, Crowd: 2, Suspect: offset, Until: 9}, b.checkpoint(0).Marks)
+			p.answer(1)
+		}
+		b.until("the rest", func() bool { return p.waiting() > 1 })
+		require.Equal(t, 1+8+1, commits.Hits(), "the first, those of the answers, and what begins in the other partition")
+		require.False(t, b.checkpoint(0).Alone)
+		p.release()
+		b.until("committed", func() bool { return b.committed() == 40 })
+		require.InDelta(t, 8, m.value(t, "millrace_isolated_records_total"), 0)
+		m.halt(t)
+		b.requireOnce(38)
+	})
+}
+
 // A commit whose end the broker does not tell is no end of a worker: not even
 // that of a record which is alone.
 func TestAnUnknownCommitIsNoAttempt(t *testing.T) {

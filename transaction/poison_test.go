@@ -75,6 +75,7 @@ func TestLanesLeaveASuspectAlone(t *testing.T) {
 		cfg.DrainTimeout, cfg.RevokeDrain = 100*time.Millisecond, 100*time.Millisecond
 		b.send(4, 400, func(i int) bool { return i == 101 })
 		f := newFleet(b, cfg)
+		f.calm = true
 		last := f.serve(400, 4)
 		require.Equal(t, 3, f.verdicts["poison 101"].Attempts)
 		require.Len(t, f.verdicts, 1)
