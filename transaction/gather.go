@@ -37,6 +37,9 @@ func (l *lane) gather() (*cycle, error) {
 		return l.isolate(turn)
 	}
 	l.focus(nil)
+	if err := l.nameNew(); err != nil {
+		return nil, err
+	}
 	limit, searching := l.limit, l.searching()
 	if searching {
 		limit = min(limit, poison.Window)
@@ -48,7 +51,10 @@ func (l *lane) gather() (*cycle, error) {
 		return nil, l.giveBack()
 	}
 	if !fetches.Empty() {
-		if !l.allNamed(fetches, false) {
+		if !l.allNamed(fetches, false) { // they came meanwhile, or go on beyond a window
+			if err := l.giveBack(); err != nil {
+				return nil, err
+			}
 			return nil, l.name(fetches)
 		}
 		if ok, err := l.share(); !ok {

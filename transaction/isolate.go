@@ -134,14 +134,18 @@ func (l *lane) isolate(held *part) (*cycle, error) {
 	l.focus(held)
 	wait, cancel := context.WithTimeout(l.stops.intake, fetchWait)
 	fetches := l.poll(wait, 1)
+	late := wait.Err() != nil
 	cancel()
 	if l.hasMoved() {
 		return nil, l.giveBack()
 	}
 	var head *kgo.Record
 	fetches.EachRecord(func(r *kgo.Record) { head = r })
-	if head == nil {
-		l.fetchErr.Note(fetches, l.Log, l.Metrics.FetchErrors.Inc)
+	if head == nil && l.fetchErr.Note(fetches, l.Log, l.Metrics.FetchErrors.Inc) {
+		pause(l.stops.intake, 100*time.Millisecond)
+	}
+	if head == nil && !late { // the poll was ended by what happens to partitions
+		return nil, nil //nolint:nilnil // Nothing came, and that is no error.
 	}
 	if head == nil || head.Topic != held.topic || head.Partition != held.id {
 		return nil, l.putOff(held, head != nil)

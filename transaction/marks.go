@@ -83,8 +83,17 @@ func (l *lane) searching() bool {
 	return false
 }
 
+// nameNew says of partitions that have come that work on them begins, before
+// anything of them is polled: the client fetches it meanwhile.
+func (l *lane) nameNew() error {
+	if l.allNamed(nil, false) {
+		return nil
+	}
+	return l.name(nil)
+}
+
 // name says of all partitions that work on them begins, and of what was polled
-// on probation how far it goes. What was polled is given back, and comes again.
+// on probation how far it goes.
 func (l *lane) name(fetches kgo.Fetches) error {
 	last := make(map[partition]int64)
 	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
@@ -92,9 +101,6 @@ func (l *lane) name(fetches kgo.Fetches) error {
 			last[partition{f.Topic, f.Partition}] = f.Records[n-1].Offset
 		}
 	})
-	if err := l.giveBack(); err != nil {
-		return err
-	}
 	marks := make(map[*part]poison.Guard)
 	l.mu.Lock()
 	for p, held := range l.parts {
@@ -169,10 +175,8 @@ func (l *lane) mark(marks map[*part]poison.Guard) error {
 		}
 		l.mu.Unlock()
 		return nil
-	case known:
-		if !l.hasMoved() {
-			l.pause()
-		}
+	case known: // the group changes, mostly
+		pause(l.stops.intake, retryFirst)
 		return nil
 	}
 	return l.judge(errors.Join(errNotCommitted, err), 0)

@@ -97,6 +97,11 @@ func (l *lane) starting(ctx context.Context, at map[string]map[int32]kgo.Offset)
 			l.mu.Unlock()
 		}
 	}
+	l.mu.Lock()
+	if l.interrupt != nil {
+		l.interrupt() // they are named before anything of them is polled
+	}
+	l.mu.Unlock()
 	l.askLag()
 	return at, nil
 }
