@@ -154,15 +154,18 @@ func (l *lane) mark(marks map[*part]poison.Guard) error {
 		}
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		t := kmsg.NewTxnOffsetCommitRequestTopic()
-		t.Topic = l.Topic
+		topics := make(map[string][]kmsg.TxnOffsetCommitRequestTopicPartition)
 		for held, g := range marks {
 			p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
 			p.Partition, p.Offset, p.LeaderEpoch = held.id, held.committed, held.epoch
 			p.Metadata = new(held.text(g.Marks, held.committed, held.epoch, l.space))
-			t.Partitions = append(t.Partitions, p)
+			topics[held.topic] = append(topics[held.topic], p)
 		}
-		req.Topics = append(req.Topics, t)
+		for topic, partitions := range topics {
+			t := kmsg.NewTxnOffsetCommitRequestTopic()
+			t.Topic, t.Partitions = topic, partitions
+			req.Topics = append(req.Topics, t)
+		}
 		return nil
 	})
 	committed, known, err := l.endSession(ctx, kgo.TryCommit)

@@ -109,7 +109,7 @@ func (l *lane) starting(ctx context.Context, at map[string]map[int32]kgo.Offset)
 // fetched takes over what the commits of earlier leases say beside their
 // offsets. The client calls it before starting.
 func (l *lane) fetched(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFetchResponse) error {
-	checkpoint.Fetched(resp, l.Topic, func(topic string, id int32, cp checkpoint.Checkpoint) {
+	checkpoint.Fetched(resp, func(topic string, id int32, cp checkpoint.Checkpoint) {
 		l.mu.Lock()
 		held := l.parts[partition{topic, id}]
 		took := held != nil && held.committed < 0

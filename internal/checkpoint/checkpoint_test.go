@@ -174,6 +174,7 @@ func TestFetched(t *testing.T) {
 	cp := Checkpoint{Offset: 5, Epoch: 2, Marks: Marks{Open: true, Suspect: Unknown, Until: Unknown}}
 	text, other := cp.Encode(Max), "kgo-1"
 	resp := &kmsg.OffsetFetchResponse{Groups: []kmsg.OffsetFetchResponseGroup{{Topics: []kmsg.OffsetFetchResponseGroupTopic{{
+		Topic: "in",
 		Partitions: []kmsg.OffsetFetchResponseGroupTopicPartition{
 			{Partition: 0, Offset: 5, LeaderEpoch: 2, Metadata: &text},
 			{Partition: 1, Offset: 5, LeaderEpoch: 2, Metadata: &other},
@@ -182,7 +183,7 @@ func TestFetched(t *testing.T) {
 		},
 	}}}}}
 	got := map[int32]Checkpoint{}
-	Fetched(resp, "in", func(topic string, partition int32, cp Checkpoint) {
+	Fetched(resp, func(topic string, partition int32, cp Checkpoint) {
 		require.Equal(t, "in", topic)
 		got[partition] = cp
 	})
