@@ -1,6 +1,7 @@
 // Command bench measures a worker against its two limits, in one run: a bare
-// pass-through of the Kafka client, and inference without Kafka; and forests
-// natively against ONNX Runtime. It is what
+// pass-through of the Kafka client, and inference without Kafka; forests natively
+// against ONNX Runtime; and a gateway beside a bare round trip through Kafka and a plain
+// HTTP server. It is what
 // `make bench` runs; docs/benchmarks.md says how to read it.
 //
 // The broker, the pass-through, the inference and the worker are processes of
@@ -41,6 +42,10 @@ func run(ctx context.Context, args []string) error {
 			return passMain(ctx, args[1:])
 		case roleInfer:
 			return inferMain(ctx, args[1:])
+		case roleReply:
+			return replyMain(ctx, args[1:])
+		case roleWeb:
+			return webMain(ctx, args[1:])
 		}
 	}
 	cfg, err := parse(args)
@@ -58,16 +63,18 @@ type config struct {
 	once    bool
 	split   bool
 	trees   bool
+	gateway bool
 	gogc    string
 	binary  string
 }
 
 const usage = `Measures the worker against its two limits and prints a table of ratios.
 
-  make bench                                  both models, 5 repetitions, 2 to 3 minutes
+  make bench                                  both models, and the gateway, 5 repetitions, 5 minutes
   make bench ARGS="--model mlp --repeats 9"   one model, a narrower spread
   make bench ARGS="--records 20000"           a quick look
-  make bench ARGS="--model none"              forests alone, half a minute
+  make bench ARGS="--model none"              forests and the gateway alone, two minutes
+  make bench ARGS="--model none --trees=false"   the gateway alone
 
 Flags:
 `
@@ -80,12 +87,13 @@ func parse(args []string) (config, error) {
 		fmt.Fprint(flags.Output(), usage)
 		flags.PrintDefaults()
 	}
-	flags.StringVar(&models, "model", "mlp,forecaster", "`names` of the models, comma separated: mlp, forecaster; none for the forests alone")
+	flags.StringVar(&models, "model", "mlp,forecaster", "`names` of the models, comma separated: mlp, forecaster; none for the forests and the gateway alone")
 	flags.IntVar(&cfg.records, "records", 0, "records a measurement; 0 is as many as take each model about 2 s")
 	flags.IntVar(&cfg.repeats, "repeats", 5, "repetitions, each of pass-through, inference and worker in turn")
 	flags.BoolVar(&cfg.once, "exactly-once", true, "measure the worker exactly once too")
 	flags.BoolVar(&cfg.split, "split", false, "measure the worker with versions beside the model too")
 	flags.BoolVar(&cfg.trees, "trees", true, "measure forests natively and in ONNX Runtime too")
+	flags.BoolVar(&cfg.gateway, "gateway", true, "measure a gateway beside a bare round trip through Kafka and a plain HTTP server too")
 	flags.StringVar(&cfg.gogc, "gogc", "400", "GOGC of all measured processes; 400 is the worker's own setting")
 	flags.StringVar(&cfg.binary, "millrace", "", "`path` of the binary to measure; empty builds it")
 	if err := flags.Parse(args); err != nil {
@@ -103,8 +111,8 @@ func parse(args []string) (config, error) {
 	if cfg.records != 0 && cfg.records < 1000 {
 		errs = append(errs, errors.New("--records: must be 1000 or above, or 0"))
 	}
-	if len(cfg.models) == 0 && !cfg.trees {
-		errs = append(errs, errors.New("--model none and --trees=false: nothing to measure"))
+	if len(cfg.models) == 0 && !cfg.trees && !cfg.gateway {
+		errs = append(errs, errors.New("--model none, --trees=false and --gateway=false: nothing to measure"))
 	}
 	if cfg.repeats < 1 {
 		errs = append(errs, errors.New("--repeats: must be 1 or above"))

@@ -12,7 +12,7 @@ import (
 const target = 0.9
 
 // report writes the tables.
-func report(w io.Writer, cfg config, results []*result, forests []*treeResult) error {
+func report(w io.Writer, cfg config, results []*result, forests []*treeResult, web *gatewayResult) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s/%s, %d cores shared by all processes, %s, GOGC=%s, %d repetitions: medians, with the least and the most.\n",
 		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), cfg.gogc, cfg.repeats)
@@ -21,6 +21,9 @@ func report(w io.Writer, cfg config, results []*result, forests []*treeResult) e
 	}
 	for _, f := range forests {
 		f.write(&b)
+	}
+	if web != nil {
+		web.write(&b)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -46,8 +46,8 @@ func benchmark(ctx context.Context, cfg config) (err error) {
 			return err
 		}
 	}
-	if len(cfg.models) == 0 {
-		return report(os.Stdout, cfg, nil, forests)
+	if len(cfg.models) == 0 && !cfg.gateway {
+		return report(os.Stdout, cfg, nil, forests, nil)
 	}
 	// Nothing of this process's environment: it is measured as it is by default.
 	b.env = []string{"HOME=" + b.dir, "TMPDIR=" + b.dir, "GOGC=" + b.gogc}
@@ -76,7 +76,13 @@ func benchmark(ctx context.Context, cfg config) (err error) {
 		}
 		results = append(results, r)
 	}
-	return report(os.Stdout, cfg, results, forests)
+	var web *gatewayResult
+	if cfg.gateway {
+		if web, err = b.measureGateway(ctx); err != nil {
+			return err
+		}
+	}
+	return report(os.Stdout, cfg, results, forests, web)
 }
 
 func (b *bench) build(ctx context.Context) error {

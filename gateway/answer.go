@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"math"
 	"net/http"
 	"strconv"
@@ -40,14 +39,15 @@ func httpStatus(code model.Code) int {
 }
 
 // answer sends what the worker wrote, its body untouched.
-func answer(w http.ResponseWriter, body []byte, rec *kgo.Record) int {
+func answer(w http.ResponseWriter, v2 bool, rec *kgo.Record) int {
 	code, ok := wire.Header(rec, wire.Status)
 	if !ok {
-		return refuse(w, body, model.Errorf(model.Internal, "the answer has no status"))
+		return refuse(w, v2, model.Errorf(model.Internal, "the answer has no status"))
 	}
 	h := w.Header()
 	for _, pass := range []struct{ from, to string }{
 		{wire.ContentType, "Content-Type"},
+		{wire.HeaderLength, headerLength},
 		{wire.ModelName, headerModelName},
 		{wire.ModelVersion, headerModelVersion},
 		{wire.ID, "Ce-Id"},
@@ -61,25 +61,30 @@ func answer(w http.ResponseWriter, body []byte, rec *kgo.Record) int {
 	status := httpStatus(model.Code(code))
 	noteCode(w, model.Code(code))
 	tellWhen(h, status)
+	value := rec.Value
+	if v2 && status != http.StatusOK {
+		value = asV2(value)
+	}
+	h.Set("Content-Length", strconv.Itoa(len(value)))
 	w.WriteHeader(status)
 	// A client that does not take it is no error of ours.
-	_, _ = w.Write(rec.Value) //nolint:gosec // no page: its type is what the worker says, and browsers may not guess
+	_, _ = w.Write(value) //nolint:gosec // no page: its type is what the worker says, and browsers may not guess
 	return status
 }
 
 // refuse sends an error of the gateway's own, with the status for its code.
-func refuse(w http.ResponseWriter, body []byte, err *model.Error) int {
-	return fail(w, body, httpStatus(err.Code), err)
+func refuse(w http.ResponseWriter, v2 bool, err *model.Error) int {
+	return fail(w, v2, httpStatus(err.Code), err)
 }
 
 // fail writes the error in the form that the request's dialect has for it.
-func fail(w http.ResponseWriter, body []byte, status int, err *model.Error) int {
+func fail(w http.ResponseWriter, v2 bool, status int, err *model.Error) int {
 	noteCode(w, err.Code)
 	tellWhen(w.Header(), status)
 	if status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", "Bearer") // RFC 6750
 	}
-	if looksV2(body) {
+	if v2 {
 		admin.WriteJSON(w, status, map[string]string{"error": err.Error()})
 		return status
 	}
@@ -90,10 +95,6 @@ func fail(w http.ResponseWriter, body []byte, status int, err *model.Error) int 
 	}{err.Code, err.Message, err.Code.Retryable()})
 	return status
 }
-
-// looksV2 is a guess that costs no parsing: only the Open Inference Protocol
-// names a datatype.
-func looksV2(body []byte) bool { return bytes.Contains(body, []byte(`"datatype"`)) }
 
 // retrySoon is when to come back after what may pass at any moment.
 const retrySoon = time.Second

@@ -30,7 +30,7 @@ func (g *Gateway) exchangeKept(w http.ResponseWriter, r *http.Request, req *requ
 	id, no := g.begin(r.Context(), req, key)
 	w.Header().Set(headerRequest, id.String())
 	if no != nil {
-		return g.turnAway(w, req.body, no)
+		return g.turnAway(w, req.v2, no)
 	}
 	if async {
 		w.Header().Set("Location", predictionsPath+"/"+id.String())
@@ -52,22 +52,22 @@ func (g *Gateway) exchangeKept(w http.ResponseWriter, r *http.Request, req *requ
 		return statusClientGone // who repeats the request finds its answer
 	}
 	if !ok {
-		return g.turnAway(w, req.body, unavailable("the prediction was forgotten for want of room"))
+		return g.turnAway(w, req.v2, unavailable("the prediction was forgotten for want of room"))
 	}
-	return g.sendPrediction(w, req.body, &p)
+	return g.sendPrediction(w, req.v2, &p)
 }
 
 // sendPrediction sends a prediction in the form of an answer.
-func (g *Gateway) sendPrediction(w http.ResponseWriter, body []byte, p *predictions.Prediction) int {
+func (g *Gateway) sendPrediction(w http.ResponseWriter, v2 bool, p *predictions.Prediction) int {
 	w.Header().Set("X-Prediction-State", string(p.State))
 	switch p.State {
 	case predictions.Done:
-		return answer(w, body, p.Answer)
+		return answer(w, v2, p.Answer)
 	case predictions.Cancelled:
-		return fail(w, body, http.StatusGone, model.Errorf(model.DeadlineExceeded, "the prediction was cancelled"))
+		return fail(w, v2, http.StatusGone, model.Errorf(model.DeadlineExceeded, "the prediction was cancelled"))
 	case predictions.Pending, predictions.Expired:
 	}
-	return refuse(w, body, model.Errorf(model.DeadlineExceeded, "no answer came before the request's deadline"))
+	return refuse(w, v2, model.Errorf(model.DeadlineExceeded, "no answer came before the request's deadline"))
 }
 
 // getPrediction gives the answer, or 202 while there is none; with wait it waits
@@ -91,7 +91,7 @@ func (g *Gateway) getPrediction(w http.ResponseWriter, r *http.Request) {
 		admin.WriteJSON(w, http.StatusAccepted, describe(&p))
 		return
 	}
-	g.sendPrediction(w, nil, &p)
+	g.sendPrediction(w, false, &p)
 }
 
 // deletePrediction cancels what is pending and forgets what is done.
@@ -103,7 +103,7 @@ func (g *Gateway) deletePrediction(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), g.cfg.PublishTimeout)
 	defer cancel()
 	if err := g.publish(ctx, g.dropped(p.ID, int(g.kept.partitions.Load()))); err != nil {
-		refuse(w, nil, err)
+		refuse(w, false, err)
 		return
 	}
 	if p.State == predictions.Pending {
@@ -122,7 +122,7 @@ func (g *Gateway) asked(w http.ResponseWriter, r *http.Request) (p predictions.P
 		wait, no = g.patience(r)
 	}
 	if no != nil {
-		g.turnAway(w, nil, no)
+		g.turnAway(w, false, no)
 		return p, 0, false
 	}
 	id, err := predictions.ParseID(r.PathValue("id"))
@@ -149,7 +149,7 @@ func (g *Gateway) patience(r *http.Request) (time.Duration, *refusal) {
 }
 
 func (g *Gateway) noSuchPrediction(w http.ResponseWriter) {
-	fail(w, nil, http.StatusNotFound, &model.Error{Code: notFound, Message: "there is no such prediction, or it is no longer kept"})
+	fail(w, false, http.StatusNotFound, &model.Error{Code: notFound, Message: "there is no such prediction, or it is no longer kept"})
 }
 
 // notFound is MLflow's code of what is not there. It never leaves HTTP.
@@ -165,6 +165,7 @@ type described struct {
 	Model    string          `json:"model,omitempty"`
 	Version  string          `json:"version,omitempty"`
 	Answer   json.RawMessage `json:"answer,omitempty"`
+	Binary   []byte          `json:"answer_base64,omitempty"` // in the place of answer, when tensors follow its JSON
 }
 
 func describe(p *predictions.Prediction) described {
@@ -174,6 +175,10 @@ func describe(p *predictions.Prediction) described {
 	}
 	text := func(key string) string { v, _ := wire.Header(p.Answer, key); return string(v) }
 	d.Status, d.Model, d.Version = text(wire.Status), text(wire.ModelName), text(wire.ModelVersion)
+	if _, binary := wire.Header(p.Answer, wire.HeaderLength); binary {
+		d.Binary = p.Answer.Value
+		return d
+	}
 	if d.Answer = p.Answer.Value; !json.Valid(d.Answer) {
 		d.Answer, _ = json.Marshal(string(p.Answer.Value)) // of a string, which never fails
 	}
@@ -199,7 +204,7 @@ func (g *Gateway) listPredictions(w http.ResponseWriter, r *http.Request) {
 		ids, no = listed(r)
 	}
 	if no != nil {
-		g.turnAway(w, nil, no)
+		g.turnAway(w, false, no)
 		return
 	}
 	stream := strings.Contains(r.Header.Get("Accept"), "text/event-stream")

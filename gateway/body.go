@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 
 	"github.com/millrace/millrace/metrics"
 	"github.com/millrace/millrace/model"
@@ -22,23 +23,37 @@ type held struct {
 
 func (h *held) free() { h.a.free(h.size) }
 
-// Write takes a piece of the body, if there is room for it.
-func (h *held) Write(p []byte) (int, error) {
-	if !h.a.hold(int64(len(p))) {
-		return 0, errNoRoom
+// fill reads the body to its end, as long as there is room for it. It reads into the
+// body's own memory, which for one of known length is made once.
+func (h *held) fill(from io.Reader, expected int64) error {
+	h.body = make([]byte, 0, min(max(expected, 0), firstPiece)+1) // and one for the end to be seen
+	for {
+		if len(h.body) == cap(h.body) {
+			h.body = slices.Grow(h.body, len(h.body))
+		}
+		n, err := from.Read(h.body[len(h.body):cap(h.body)])
+		if !h.a.hold(int64(n)) {
+			return errNoRoom
+		}
+		h.size += int64(n)
+		h.body = h.body[:len(h.body)+n]
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
 	}
-	h.size += int64(len(p))
-	h.body = append(h.body, p...)
-	return len(p), nil
 }
 
 // read takes the body within the limits. A refusal with the status of a client
 // that went away is not to be sent.
 func (g *Gateway) read(w http.ResponseWriter, r *http.Request, h *held) *refusal {
-	if n := r.ContentLength; n > 0 && n <= g.cfg.MaxBodyBytes {
-		h.body = make([]byte, 0, min(n, firstPiece))
+	body, no := g.plainBody(w, r)
+	if no != nil {
+		return no
 	}
-	_, err := io.Copy(h, http.MaxBytesReader(bare(w), r.Body, g.cfg.MaxBodyBytes))
+	err := h.fill(body, r.ContentLength)
 	tooLarge := (*http.MaxBytesError)(nil)
 	slow := net.Error(nil)
 	switch {
@@ -46,10 +61,9 @@ func (g *Gateway) read(w http.ResponseWriter, r *http.Request, h *held) *refusal
 		return &refusal{status: http.StatusRequestEntityTooLarge, err: model.Errorf(model.TooLarge, "the body is larger than %d bytes", tooLarge.Limit)}
 	case errors.Is(err, errNoRoom):
 		w.Header().Set("Connection", "close") // the rest is not read
-		return &refusal{
-			http.StatusServiceUnavailable, metrics.RefusedMemory, retrySoon,
-			model.Errorf(model.Overloaded, "the requests under way hold %d bytes, which is the limit", g.cfg.Admission.MaxBuffered),
-		}
+		return g.noRoom()
+	case errors.Is(err, errInflate):
+		return &refusal{status: http.StatusBadRequest, err: model.Errorf(model.InvalidInput, "%w", errInflate)}
 	case errors.As(err, &slow) && slow.Timeout():
 		w.Header().Set("Connection", "close")
 		return &refusal{status: http.StatusRequestTimeout, err: model.Errorf(model.DeadlineExceeded, "the body did not arrive within %s", g.cfg.ReadTimeout)}
@@ -59,6 +73,13 @@ func (g *Gateway) read(w http.ResponseWriter, r *http.Request, h *held) *refusal
 		return &refusal{status: http.StatusBadRequest, err: model.Errorf(model.InvalidInput, "the body is empty")}
 	}
 	return nil
+}
+
+func (g *Gateway) noRoom() *refusal {
+	return &refusal{
+		http.StatusServiceUnavailable, metrics.RefusedMemory, retrySoon,
+		model.Errorf(model.Overloaded, "the requests under way hold %d bytes, which is the limit", g.cfg.Admission.MaxBuffered),
+	}
 }
 
 // firstPiece is how much memory a body gets on its word alone.

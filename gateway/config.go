@@ -23,10 +23,12 @@ const (
 // Config is what an operator sets.
 type Config struct {
 	Addr           string        `env:"GATEWAY_ADDR" envDefault:":8000" help:"Host and port to listen on."`
+	GRPCAddr       string        `env:"GATEWAY_GRPC_ADDR" envDefault:":8081" help:"Host and port to listen on for the Open Inference Protocol over gRPC; none: it is not served."`
 	RequestTopic   string        `env:"TOPIC_REQUESTS" envDefault:"inference.requests" help:"Topic that requests are published to."`
 	Routes         kafka.Routes  `env:"ROUTES" help:"What the workers are told: the lag of these topics is exported too."`
 	ReplyTopic     string        `env:"TOPIC_REPLIES" envDefault:"inference.replies" help:"Topic that answers are awaited on."`
 	CancelTopic    string        `env:"TOPIC_CANCELLATIONS" envDefault:"inference.cancellations" help:"Requests whose caller went away are named here; none: they are run all the same."`
+	CardTopic      string        `env:"TOPIC_CARDS" envDefault:"inference.cards" help:"What the workers serve is told to the gateways here, compacted; none: models are not described."`
 	ReplyPartition int32         `env:"GATEWAY_REPLY_PARTITION" envDefault:"-1" help:"Partition of the reply topic; -1 picks one at random."`
 	Timeout        time.Duration `env:"GATEWAY_TIMEOUT" envDefault:"30s" help:"Deadline of a request that names none."`
 	MaxTimeout     time.Duration `env:"GATEWAY_MAX_TIMEOUT" envDefault:"2m" help:"Longest deadline that a request may name; a longer one is cut to it."`

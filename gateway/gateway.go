@@ -6,6 +6,7 @@ package gateway
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -19,9 +20,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/millrace/millrace/card"
 	"github.com/millrace/millrace/gateway/auth"
 	"github.com/millrace/millrace/gateway/predictions"
 	"github.com/millrace/millrace/internal/admin"
+	"github.com/millrace/millrace/internal/kafka"
 	"github.com/millrace/millrace/metrics"
 	"github.com/millrace/millrace/tracing"
 )
@@ -29,6 +32,7 @@ import (
 // Deps is what a gateway stands on.
 type Deps struct {
 	Log     *slog.Logger
+	Version string // of this program, for who asks
 	Metrics *metrics.Gateway
 	// Predictions are the series of asynchronous requests.
 	Predictions *metrics.Predictions
@@ -36,6 +40,7 @@ type Deps struct {
 	Kafka       []kgo.Opt           // brokers, TLS, SASL, dialer
 	Listener    net.Listener        // nil: listen on Config.Addr
 	Traces      *tracing.Gateway    // nil: no request is followed
+	GRPC        net.Listener        // nil: no gRPC
 }
 
 // Gateway is made by New and lives in Run.
@@ -49,6 +54,8 @@ type Gateway struct {
 	admission *admission
 	kept      *predictionLog
 	guard     *auth.Guard
+	cards     *card.List
+	secure    *tls.Config   // nil: no TLS
 	killed    chan struct{} // closed when the drain's time is over
 
 	client    *kgo.Client // set by Run before anything is served
@@ -91,10 +98,14 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 		admission: newAdmission(cfg.Admission, deps.Metrics),
 		kept:      &predictionLog{Store: predictions.New(cfg.Async.Keep, cfg.Async.Bytes, deps.Predictions)},
 		guard:     guard,
+		cards:     card.NewList(card.ListDeps{Topic: kafka.Optional(cfg.CardTopic), Log: deps.Log, Opts: deps.Kafka, Known: deps.Metrics.Cards}),
 		killed:    make(chan struct{}),
 	}
 	g.partition.Store(-1)
 	g.setUnready(errStarting)
+	if g.secure, err = cfg.TLS.Server(g.log, g.metrics.CertificateExpiry.Set); err != nil {
+		return nil, err
+	}
 	return g, nil
 }
 
@@ -122,9 +133,13 @@ func (g *Gateway) Run(ctx context.Context) error {
 	group.Go(func() error { g.exportLag(ctx); return nil })
 	group.Go(func() error { g.countWorkers(ctx); return nil })
 	group.Go(func() error { g.guard.Run(ctx); return nil })
+	group.Go(func() error { return g.cards.Run(ctx) })
 	group.Go(func() error {
 		defer stopReading()
-		return g.serve(ctx)
+		serving, ctx := errgroup.WithContext(ctx)
+		serving.Go(func() error { return g.serve(ctx) })
+		serving.Go(func() error { return g.serveGRPC(ctx) })
+		return serving.Wait()
 	})
 	return group.Wait()
 }
@@ -132,12 +147,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 // serve runs the HTTP server. Requests that still wait at the end of the drain
 // are answered with an error; the server gets a second more to send it.
 func (g *Gateway) serve(ctx context.Context) error {
-	secure, err := g.cfg.TLS.Server(g.log, g.metrics.CertificateExpiry.Set)
-	if err != nil {
-		return err
-	}
 	srv := &admin.Server{
-		Addr: g.cfg.Addr, Listener: g.deps.Listener, Handler: g.handler(), TLS: secure,
+		Addr: g.cfg.Addr, Listener: g.deps.Listener, Handler: g.handler(), TLS: g.secure,
 		ReadTimeout: g.cfg.ReadTimeout, Drain: g.cfg.DrainTimeout + time.Second,
 	}
 	ended := make(chan struct{})
@@ -158,7 +169,7 @@ func (g *Gateway) serve(ctx context.Context) error {
 		case <-ended:
 		}
 	}()
-	err = srv.Run(ctx)
+	err := srv.Run(ctx)
 	close(ended)
 	<-killer
 	return err
@@ -209,6 +220,12 @@ func (g *Gateway) ready() error {
 		return *err
 	}
 	return nil
+}
+
+// leaving says whether the gateway is stopping.
+func (g *Gateway) leaving() bool {
+	err := g.unready.Load()
+	return err != nil && errors.Is(*err, errStopping)
 }
 
 func (g *Gateway) setUnready(err error) {

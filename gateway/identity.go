@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"net/http"
 
@@ -16,21 +18,25 @@ const unauthenticated model.Code = "UNAUTHENTICATED"
 // identify returns who calls, by the token, else by the certificate that the TLS
 // server has verified; "" when nobody has to say.
 func (g *Gateway) identify(r *http.Request) (string, *refusal) {
+	return g.identifyBy(r.Context(), r.TLS, r.Header.Get("Authorization"))
+}
+
+func (g *Gateway) identifyBy(ctx context.Context, secure *tls.ConnectionState, authorization string) (string, *refusal) {
 	certified := ""
-	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
-		certified = r.TLS.VerifiedChains[0][0].Subject.CommonName
+	if secure != nil && len(secure.VerifiedChains) > 0 {
+		certified = secure.VerifiedChains[0][0].Subject.CommonName
 	}
 	if g.cfg.TLS.ClientCAFile != "" && certified == "" {
 		return "", stranger("a certificate of a client, with a common name, is needed")
 	}
 	if !g.guard.Required() {
-		noteClient(r.Context(), certified)
+		noteClient(ctx, certified)
 		return certified, nil
 	}
-	client, err := g.guard.Identify(r.Context(), r.Header.Get("Authorization"))
+	client, err := g.guard.Identify(ctx, authorization)
 	switch {
 	case err == nil:
-		noteClient(r.Context(), client)
+		noteClient(ctx, client)
 		return client, nil
 	case errors.Is(err, auth.ErrNotReady):
 		return "", &refusal{http.StatusServiceUnavailable, metrics.RefusedIdentity, retrySoon, model.Errorf(model.Unavailable, "%w", err)}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -87,10 +88,16 @@ func (w *world) start(cfg gateway.Config) *running {
 	w.t.Helper()
 	l, err := w.net.Listen("tcp", cfg.Addr)
 	require.NoError(w.t, err)
+	var rpc net.Listener
+	if cfg.GRPCAddr != "" {
+		rpc, err = w.net.Listen("tcp", cfg.GRPCAddr)
+		require.NoError(w.t, err)
+		w.t.Cleanup(func() { _ = rpc.Close() })
+	}
 	reg := prometheus.NewRegistry()
 	m := metrics.NewGateway(reg)
 	deps := gateway.Deps{
-		Log: slog.New(slog.DiscardHandler), Metrics: m, Predictions: metrics.NewPredictions(reg), Series: reg, Kafka: w.kafka(), Listener: l,
+		Log: slog.New(slog.DiscardHandler), Version: "1.2", Metrics: m, Predictions: metrics.NewPredictions(reg), Series: reg, Kafka: w.kafka(), Listener: l, GRPC: rpc,
 	}
 	if w.with != nil {
 		w.with(&deps)

@@ -40,14 +40,24 @@ func (g *Gateway) handler() http.Handler {
 		mux.HandleFunc("POST "+path, g.predict)
 		mux.Handle(path, admin.OnlyMethod("POST"))
 	}
+	g.handleScoring(mux)
+	g.handleV2(mux)
 	g.handlePredictions(mux)
 	return g.watched(mux)
 }
 
-// predict answers one request and counts it once, whatever becomes of it.
+// predict takes a request whose body says what dialect it is.
 func (g *Gateway) predict(w http.ResponseWriter, r *http.Request) {
+	kind := r.Header.Get("Content-Type")
+	g.take(w, r, way{
+		contentType: kind, headerLength: r.Header.Get(headerLength), model: r.Header.Get(headerModel), no: refuseForm(kind),
+	})
+}
+
+// take answers one request and counts it once, whatever becomes of it.
+func (g *Gateway) take(w http.ResponseWriter, r *http.Request, by way) {
 	start := time.Now()
-	code := g.exchange(w, r, start)
+	code := g.exchange(w, r, by, start)
 	g.observeLatency(r.Context(), time.Since(start))
 	g.metrics.Requests.WithLabelValues(strconv.Itoa(code)).Inc()
 	if code == statusClientGone {
@@ -58,31 +68,38 @@ func (g *Gateway) predict(w http.ResponseWriter, r *http.Request) {
 // exchange returns the HTTP status that it has sent. What needs no body is asked
 // before the body is read, and the body is read before the request counts as one
 // that waits, so that slow clients cannot use up the places.
-func (g *Gateway) exchange(w http.ResponseWriter, r *http.Request, start time.Time) int {
+func (g *Gateway) exchange(w http.ResponseWriter, r *http.Request, by way, start time.Time) int {
 	client, no := g.identify(r)
 	if no == nil {
 		no = g.admission.greet()
 	}
+	if no == nil {
+		no = by.no
+	}
 	if no != nil {
-		return g.turnAway(w, nil, no)
+		return g.turnAway(w, by.v2, no)
 	}
 	async, key := wanted(r.Header)
 	timeout, err := g.timeoutOf(r.Header.Get(headerTimeout), async)
 	if err != nil {
-		return fail(w, nil, http.StatusBadRequest, model.Errorf(model.InvalidInput, "%s: %w", headerTimeout, err))
+		return fail(w, by.v2, http.StatusBadRequest, model.Errorf(model.InvalidInput, "%s: %w", headerTimeout, err))
 	}
 	h := &held{a: g.admission}
 	defer h.free()
 	if no := g.read(w, r, h); no != nil {
-		return g.turnAway(w, nil, no)
+		return g.turnAway(w, by.v2, no)
 	}
-	req := &request{r.Header, client, h.body, start.Add(timeout)}
+	v2 := by.v2 || by.headerLength != "" || looksV2(h.body)
+	if v2 {
+		timeout = shorter(timeout, h.body, by.headerLength, r.Header.Get(headerTimeout) != "", g.longest(async))
+	}
+	req := &request{r.Header, by, v2, client, h.body, start.Add(timeout)}
 	if async {
 		return g.exchangeKept(w, r, req, async, key)
 	}
 	leave, no := g.admission.enter()
 	if no != nil {
-		return g.turnAway(w, h.body, no)
+		return g.turnAway(w, v2, no)
 	}
 	fate := fateUnknown
 	defer func() { leave(fate) }()
@@ -98,20 +115,22 @@ func (g *Gateway) exchange(w http.ResponseWriter, r *http.Request, start time.Ti
 	case err == nil:
 		code, _ := wire.Header(rec, wire.Status)
 		fate = g.fateOf(model.Code(code), timeout)
-		return answer(w, h.body, rec)
+		return answer(w, v2, rec)
 	case r.Context().Err() != nil:
 		g.cancel(ctx, i, req.deadline)
 		return statusClientGone
 	default:
 		e := model.AsError(err)
 		fate = g.fateOf(e.Code, timeout)
-		return refuse(w, h.body, e)
+		return refuse(w, v2, e)
 	}
 }
 
 // request is what becomes a record.
 type request struct {
 	header   http.Header
+	way      way
+	v2       bool   // the dialect, as far as it is known
 	client   string // who asks, as was proven; "" when nobody has to say
 	body     []byte
 	deadline time.Time
@@ -146,7 +165,7 @@ func (g *Gateway) stopping() bool {
 }
 
 // turnAway sends a refusal and counts it.
-func (g *Gateway) turnAway(w http.ResponseWriter, body []byte, no *refusal) int {
+func (g *Gateway) turnAway(w http.ResponseWriter, v2 bool, no *refusal) int {
 	if no.reason != "" {
 		g.metrics.Refused.WithLabelValues(no.reason).Inc()
 	}
@@ -156,7 +175,7 @@ func (g *Gateway) turnAway(w http.ResponseWriter, body []byte, no *refusal) int 
 	if no.after > 0 {
 		tellAfter(w.Header(), no.after)
 	}
-	return fail(w, body, no.status, no.err)
+	return fail(w, v2, no.status, no.err)
 }
 
 // roundTrip publishes the request and waits for its answer. The error is a
@@ -225,20 +244,27 @@ func (g *Gateway) record(i id, topic string, partition int32, req *request) *kgo
 	if key := req.header.Get(headerKey); key != "" {
 		rec.Key = []byte(key)
 	}
-	for _, pass := range []struct{ from, to string }{
-		{"Content-Type", wire.ContentType},
-		{headerModel, wire.Model},
-		{"Traceparent", wire.TraceParent},
-		{"Tracestate", wire.TraceState},
+	for _, h := range []struct{ key, value string }{
+		{wire.ContentType, req.way.contentType},
+		{wire.HeaderLength, req.way.headerLength},
+		{wire.Model, req.way.model},
+		{wire.TraceParent, req.header.Get("Traceparent")},
+		{wire.TraceState, req.header.Get("Tracestate")},
+		{wire.Client, req.client},
 	} {
-		if v := req.header.Get(pass.from); v != "" {
-			rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: pass.to, Value: []byte(v)})
+		if h.value != "" {
+			rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: h.key, Value: []byte(h.value)})
 		}
 	}
-	if req.client != "" {
-		rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: wire.Client, Value: []byte(req.client)})
-	}
 	return rec
+}
+
+// longest is the most time that a request may ask for.
+func (g *Gateway) longest(async bool) time.Duration {
+	if async {
+		return g.cfg.Async.Keep
+	}
+	return g.cfg.MaxTimeout
 }
 
 // timeoutOf is the time that a request has, by its header.
@@ -248,10 +274,8 @@ func (g *Gateway) timeoutOf(text string, async bool) (time.Duration, error) {
 		return g.cfg.Async.Timeout, nil
 	case text == "":
 		return g.cfg.Timeout, nil
-	case async:
-		return parseTimeout(text, g.cfg.Async.Keep)
 	}
-	return parseTimeout(text, g.cfg.MaxTimeout)
+	return parseTimeout(text, g.longest(async))
 }
 
 // parseTimeout reads seconds as a decimal, or a Go duration, cut to the longest

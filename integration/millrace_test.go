@@ -92,7 +92,7 @@ func (w *worker) ready(ctx context.Context) error {
 func startGateway(t *testing.T, b *broker, env ...string) string {
 	t.Helper()
 	addr := freeAddr(t)
-	base := environ(t, "MILLRACE_KAFKA_BROKERS="+b.plain, "MILLRACE_GATEWAY_ADDR="+addr)
+	base := environ(t, "MILLRACE_KAFKA_BROKERS="+b.plain, "MILLRACE_GATEWAY_ADDR="+addr, "MILLRACE_GATEWAY_GRPC_ADDR=none")
 	g := start(t, "gateway", append(base, env...), binary(t), "gateway")
 	g.ready(t, time.Minute, func(ctx context.Context) error {
 		_, err := get(ctx, "http://"+addr+"/readyz")

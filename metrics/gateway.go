@@ -14,6 +14,7 @@ type Gateway struct {
 	LagErrs  prometheus.Counter
 
 	Workers           prometheus.Gauge
+	Cards             prometheus.Gauge
 	Breaker           *prometheus.GaugeVec // state
 	AuthErrs          prometheus.Counter
 	CertificateExpiry prometheus.Gauge
@@ -33,14 +34,14 @@ const (
 func NewGateway(reg prometheus.Registerer) *Gateway {
 	g := &Gateway{
 		Requests: counters(reg, "millrace_gateway_requests_total",
-			"HTTP requests for a prediction, by HTTP status; 499 is a client that went away.", "code"),
+			"Requests for a prediction, by HTTP status, or over gRPC by the one that HTTP would have had; 499 is a client that went away.", "code"),
 		Latency: register(reg, prometheus.NewHistogram(histogram("millrace_gateway_latency_seconds",
-			"Seconds from an HTTP request for a prediction to its response.", seconds()))),
-		Waiting: gauge(reg, "millrace_gateway_waiting_requests", "HTTP requests that wait for their answer."),
+			"Seconds from a request for a prediction to its response.", seconds()))),
+		Waiting: gauge(reg, "millrace_gateway_waiting_requests", "Requests that wait for their answer."),
 		Refused: counters(reg, "millrace_gateway_refused_requests_total",
-			"HTTP requests refused at the door, by reason: waiting, rate, breaker, memory, identity.", "reason"),
+			"Requests refused at the door, by reason: waiting, rate, breaker, memory, identity.", "reason"),
 		Gone: counter(reg, "millrace_gateway_client_gone_total",
-			"HTTP requests whose client went away before the answer."),
+			"Requests whose client went away before the answer."),
 		Orphans: counter(reg, "millrace_gateway_orphan_replies_total",
 			"Replies that nobody was waiting for any more."),
 		GroupLag: gauges(reg, "millrace_group_lag_records",
@@ -49,6 +50,7 @@ func NewGateway(reg prometheus.Registerer) *Gateway {
 		LagErrs: counter(reg, "millrace_group_lag_errors_total",
 			"Times that the group's lag could not be read from the broker."),
 		Workers: gauge(reg, "millrace_gateway_workers", "Workers in the group, as the gateway last saw it."),
+		Cards:   gauge(reg, "millrace_gateway_cards", "Versions of models that workers say they serve, by the topic of model cards."),
 		Breaker: gauges(reg, "millrace_gateway_breaker_state",
 			"1 for the state that the breaker is in: closed, open, half-open. Absent when there is none.", "state"),
 		AuthErrs: counter(reg, "millrace_gateway_auth_errors_total",

@@ -125,6 +125,7 @@ func meets(a, b []int64) bool {
 // its inputs name a datatype. text/csv is MLflow's, with a line of names first.
 // All else, and a charset that is not UTF-8, is UnsupportedMediaType.
 func (c *Codec) Decode(req *Request, contentType string, body []byte) error {
+	req.tail = nil
 	req.reset(len(c.info.Inputs))
 	m, err := parseMediaType(contentType)
 	if m.told {

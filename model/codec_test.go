@@ -115,7 +115,7 @@ func TestErrorsNameTheField(t *testing.T) {
 		{"none", "", `{"inputs": [{"name": "X", "datatype": "FP32", "shape": [1, 2], "data": [[1], [2]]}]}`, "INVALID_INPUT: X: nested as [2, 1], where the shape is [1, 2]"},
 		{"none", "", `{"inputs": [{"name": "X", "datatype": "FP32", "shape": [2, 2], "data": [[1, 2], [3, 4, 5]]}]}`, "INVALID_INPUT: X: 5 elements"},
 		{"none", "", `{"inputs": [{"name": "X", "datatype": "FP32", "shape": [1, -2], "data": [1, 2]}]}`, "INVALID_INPUT: X: shape[1]: -2 is no dimension"},
-		{"none", "", `{"inputs": [{"name": "X", "datatype": "FP32", "shape": [1, 2], "parameters": {"binary_data_size": 8}}]}`, "the binary extension is not supported"},
+		{"none", "", `{"inputs": [{"name": "X", "datatype": "FP32", "shape": [1, 2], "parameters": {"binary_data_size": 8}}]}`, "INVALID_INPUT: X: binary_data_size, and no header inference-header-content-length"},
 		{"none", "", `{"inputs": [{"name": "X", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}, {"name": "X", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}]}`, "INVALID_INPUT: X: the input comes twice"},
 		{"none", "", `{"inputs": [{"name": "X", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}], "outputs": [{"name": "Q"}]}`, `INVALID_INPUT: outputs[0].name: the model has no output "Q"`},
 		{"none", "", `{"id": 7, "inputs": [{"name": "X", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}]}`, "INVALID_INPUT: id: 7, where a string should be"},

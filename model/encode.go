@@ -15,6 +15,7 @@ import (
 // MLflow's is byte for byte what MLflow writes, but for NaN and infinity: JSON
 // has neither, so they are null here, in both dialects.
 func (c *Codec) Encode(dst []byte, req *Request, outputs []Tensor, name, version string) ([]byte, error) {
+	req.head = 0
 	if len(outputs) != len(c.info.Outputs) {
 		return dst, Errorf(Failed, "%d outputs, where the model has %d", len(outputs), len(c.info.Outputs))
 	}
@@ -31,7 +32,7 @@ func (c *Codec) Encode(dst []byte, req *Request, outputs []Tensor, name, version
 	case c.info.Raw:
 		return c.encodeRaw(dst, req, outputs, name, version)
 	case req.dialect == v2Dialect:
-		return c.encodeV2(dst, req, outputs, name, version), nil
+		return c.encodeV2(dst, req, outputs, name, version)
 	case c.info.Array:
 		dst = appendNested(append(dst, `{"predictions": `...), &outputs[0])
 		return append(dst, '}'), nil

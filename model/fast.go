@@ -31,7 +31,7 @@ func (c *Codec) decodeFast(req *Request, m mediaType, body []byte) bool {
 		}
 	}
 	f.space()
-	if f.pos != len(body) || !f.done {
+	if f.pos != len(body) || !f.done || len(req.rest) > 0 || f.formed && !f.isV2 {
 		return false
 	}
 	if f.isV2 {
@@ -50,6 +50,7 @@ type fastBody struct {
 	isV2       bool
 	done       bool // the inputs were read
 	selected   bool // the outputs were
+	formed     bool // the form of the answer was
 	strict     bool // rows may have no columns besides the signature's
 }
 
@@ -88,6 +89,14 @@ func (f *fastBody) member(name []byte) bool {
 		return f.v2ID()
 	case "outputs":
 		return f.v2Outputs()
+	case "parameters":
+		if f.formed {
+			return false
+		}
+		f.formed = true
+		all, ok := f.v2Form("binary_data_output")
+		f.req.allBytes = all
+		return ok
 	default:
 		return false
 	}

@@ -1,6 +1,10 @@
 package model
 
-import "slices"
+import (
+	"bytes"
+	"math"
+	"slices"
+)
 
 // v2Inputs reads the inputs of a V2 request. When it is not one, the position
 // stays.
@@ -72,6 +76,8 @@ func (f *fastBody) v2Input() bool {
 			t := f.req.tensor(i, spec, n)
 			t.Shape = append(t.Shape, dims[:rank]...)
 			return spec.Shape == nil || fits(spec.Shape, t.Shape)
+		case "parameters":
+			return typed && rank >= 0 && f.v2Bytes(i, spec, dims[:rank])
 		default:
 			return false
 		}
@@ -79,6 +85,64 @@ func (f *fastBody) v2Input() bool {
 			return false
 		}
 	}
+}
+
+// v2Bytes takes the tensor's elements from behind the JSON.
+func (f *fastBody) v2Bytes(i int, spec *Spec, dims []int64) bool {
+	if !f.open('{') {
+		return false
+	}
+	f.space()
+	if key, ok := f.key(); !ok || string(key) != "binary_data_size" {
+		return false
+	}
+	size, ok := f.whole()
+	if f.space(); !ok || !f.open('}') {
+		return false
+	}
+	if f.space(); !f.open('}') {
+		return false
+	}
+	n, fine := product(dims)
+	if !fine || f.codec.room(n, "") != nil || spec.Shape != nil && !fits(spec.Shape, dims) {
+		return false
+	}
+	raw, ok := f.req.take(size)
+	return ok && f.req.view(i, spec, dims, int(n), raw) == nil
+}
+
+// product is how many elements a shape without zeros holds, as far as a tensor may.
+func product(shape []int64) (n int64, ok bool) {
+	n = 1
+	for _, d := range shape {
+		if n > math.MaxInt32/d {
+			return 0, false
+		}
+		n *= d
+	}
+	return n, true
+}
+
+// v2Form reads parameters that are nothing but one that is true or false.
+func (f *fastBody) v2Form(name string) (yes, ok bool) {
+	if !f.open('{') {
+		return false, false
+	}
+	f.space()
+	if key, ok := f.key(); !ok || string(key) != name {
+		return false, false
+	}
+	rest := f.buf[f.pos:]
+	switch {
+	case bytes.HasPrefix(rest, []byte("true")):
+		f.pos, yes = f.pos+4, true
+	case bytes.HasPrefix(rest, []byte("false")):
+		f.pos += 5
+	default:
+		return false, false
+	}
+	f.space()
+	return yes, f.open('}')
 }
 
 // holdsAll says whether a shape without zeros has n elements.
@@ -146,7 +210,21 @@ func (f *fastBody) v2Outputs() bool {
 		name, ok := f.plain()
 		f.space()
 		i := slices.IndexFunc(f.codec.info.Outputs, func(s Spec) bool { return s.Name == string(name) })
-		if !ok || !f.open('}') || i < 0 || slices.Contains(f.req.outputs, i) {
+		if !ok || i < 0 || slices.Contains(f.req.outputs, i) {
+			return false
+		}
+		if f.open(',') {
+			f.space()
+			if key, ok := f.key(); !ok || string(key) != "parameters" {
+				return false
+			}
+			binary, ok := f.v2Form("binary_data")
+			if f.space(); !ok {
+				return false
+			}
+			f.req.form(i, binary, true)
+		}
+		if !f.open('}') {
 			return false
 		}
 		f.req.outputs = append(f.req.outputs, i)

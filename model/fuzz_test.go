@@ -43,6 +43,7 @@ func FuzzDecode(f *testing.F) {
 			require.Equal(t, [2]bool{slow.records, slow.dialect == v2Dialect}, [2]bool{fast.records, fast.dialect == v2Dialect}, body)
 			require.Equal(t, string(slow.id), string(fast.id))
 			require.True(t, slices.Equal(slow.outputs, fast.outputs))
+			require.True(t, slow.allBytes == fast.allBytes && slices.Equal(slow.asBytes, fast.asBytes) && slices.Equal(slow.asJSON, fast.asJSON), body)
 			for i := range slow.Inputs {
 				require.Equal(t, slow.Inputs[i], fast.Inputs[i], body)
 			}

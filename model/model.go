@@ -68,6 +68,10 @@ type Snapshot struct {
 	Loaded   time.Time
 	Bytes    int64 // of memory, by estimate
 
+	// Example is the body of a request, application/json, that the model was
+	// logged with; nil when there was none, or one beyond all reason.
+	Example []byte
+
 	Signature *Signature
 	Codec     *Codec
 	Model     Model

@@ -51,6 +51,12 @@ func NewRawCodec(sig *Signature, limits Limits) *Codec {
 func (c *Codec) decodeRaw(req *Request, m mediaType, body []byte) *Error {
 	req.reset(len(c.info.Inputs))
 	req.dialect = m.dialect
+	if req.tail != nil {
+		var err *Error
+		if body, err = c.spellOut(req, body); err != nil {
+			return err
+		}
+	}
 	if !utf8.Valid(body) {
 		return Errorf(InvalidInput, "the body is not UTF-8")
 	}

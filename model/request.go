@@ -17,6 +17,12 @@ type Request struct {
 	id      []byte // of a V2 request, in JSON; empty when it had none
 	outputs []int  // that a V2 request asks for; none for all
 
+	tail, rest []byte // what follows a V2 request's JSON: all, and what no input has taken
+	allBytes   bool   // V2's outputs are to follow the answer's JSON as bytes
+	asBytes    []int  // these are
+	asJSON     []int  // these are not
+	head       int    // of the answer: how many of its bytes are JSON, 0 for all
+
 	mem    [][]uint64 // behind Inputs' numbers, as words so that they are aligned
 	texts  [][]string // behind Inputs' strings
 	shapes [][]int64  // behind Inputs' shapes
@@ -34,13 +40,35 @@ const (
 	v2Dialect
 )
 
-// ContentType is that of the answer.
-func (r *Request) ContentType() string { return "application/json" }
+// ContentType is that of the answer that was encoded last.
+func (r *Request) ContentType() string {
+	if r.head > 0 {
+		return ContentBinary
+	}
+	return RawJSON
+}
+
+// HeaderLength is how many bytes of the answer that was encoded last are JSON, where
+// tensors follow it; else 0.
+func (r *Request) HeaderLength() int { return r.head }
+
+// Undecoded makes the request one of which no more is known than what came beside its
+// body: that is enough to answer with an error in the right form.
+func (r *Request) Undecoded(contentType, headerLength string) {
+	*r = Request{}
+	if m, _ := parseMediaType(contentType); m.told {
+		r.dialect = m.dialect
+	}
+	if headerLength != "" {
+		r.dialect = v2Dialect
+	}
+}
 
 // reset makes the request ready for another body of a model with n inputs.
 func (r *Request) reset(n int) {
 	r.Rows, r.dialect, r.records = 1, mlflowDialect, false
 	r.id, r.outputs = r.id[:0], r.outputs[:0]
+	r.rest, r.allBytes, r.asBytes, r.asJSON, r.head = r.tail, false, r.asBytes[:0], r.asJSON[:0], 0
 	if cap(r.Inputs) < n {
 		r.Inputs = make([]Tensor, n)
 		r.mem, r.texts, r.shapes = make([][]uint64, n), make([][]string, n), make([][]int64, n)
@@ -127,6 +155,7 @@ func commonRows(ts []Tensor) int {
 // MLflow: {"error_code":"INVALID_INPUT","message":"…","field":"…","retryable":false},
 // the field only when there is one. V2: {"error":"INVALID_INPUT: field: message"}.
 func (r *Request) EncodeError(dst []byte, err *Error) []byte {
+	r.head = 0
 	if r.dialect == v2Dialect {
 		dst = appendString(append(dst, `{"error":`...), err.Error())
 		return append(dst, '}')

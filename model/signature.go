@@ -15,6 +15,13 @@ type Signature struct {
 	inputs  []field
 	outputs []field
 	params  []param
+	texts   [3]string // as they were logged
+}
+
+// Texts returns the JSON that MLmodel has of the inputs, outputs and parameters; "" for
+// what was not logged.
+func (s *Signature) Texts() (inputs, outputs, params string) {
+	return s.texts[0], s.texts[1], s.texts[2]
 }
 
 // field is an input or an output: a column, or a tensor when tensor is set.
@@ -90,7 +97,7 @@ func (f *field) typeName() string {
 // empty or null.
 func ParseSignature(inputs, outputs, params string) (*Signature, error) {
 	var err error
-	s := new(Signature)
+	s := &Signature{texts: [3]string{inputs, outputs, params}}
 	if s.inputs, err = parseSchema(inputs); err != nil {
 		return nil, fmt.Errorf("inputs: %w", err)
 	}

@@ -36,6 +36,11 @@ func (c *Codec) decodeV2(req *Request, body *value) *Error {
 			return Invalidf(c.info.Inputs[i].Name, "the model's input is missing")
 		}
 	}
+	all, _, err := req.takeForm(body.get("parameters"), "parameters", "binary_data_output")
+	if err != nil {
+		return err
+	}
+	req.allBytes = all
 	return c.selectOutputs(req, body.get("outputs"))
 }
 
@@ -43,7 +48,7 @@ func (c *Codec) decodeV2Input(req *Request, in *value, path string, seen []bool)
 	if in.kind != object {
 		return Invalidf(path, "%s, where an object should be", in.describe())
 	}
-	name, datatype, shape, data := in.get("name"), in.get("datatype"), in.get("shape"), in.get("data")
+	name, datatype, shape := in.get("name"), in.get("datatype"), in.get("shape")
 	switch {
 	case name == nil || name.kind != text:
 		return Invalidf(path+".name", "no name of an input")
@@ -51,10 +56,6 @@ func (c *Codec) decodeV2Input(req *Request, in *value, path string, seen []bool)
 		return Invalidf(path+".datatype", "no datatype, as in FP32")
 	case shape == nil || shape.kind != list:
 		return Invalidf(path+".shape", "no list of dimensions")
-	case data == nil && in.get("parameters") != nil && in.get("parameters").get("binary_data_size") != nil:
-		return Invalidf(path+".data", "the binary extension is not supported; put the data into the JSON")
-	case data == nil || data.kind != list:
-		return Invalidf(path+".data", "no list of elements")
 	}
 	i := slices.IndexFunc(c.info.Inputs, func(s Spec) bool { return s.Name == name.text })
 	if i < 0 {
@@ -85,16 +86,7 @@ func (c *Codec) decodeV2Input(req *Request, in *value, path string, seen []bool)
 	if err := c.room(n, spec.Name); err != nil {
 		return err
 	}
-	if have := data.leaves(); int64(have) != n {
-		return Invalidf(spec.Name, "%d elements, where shape %s has %d", have, shapeText(dims), n)
-	}
-	t := req.tensor(i, spec, int(n))
-	t.Shape = append(t.Shape, dims...)
-	if data.items != nil && data.items[0].kind == list && !slices.Equal(shapeOf(data), dims) {
-		return Invalidf(spec.Name, "nested as %s, where the shape is %s", shapeText(shapeOf(data)), shapeText(dims))
-	}
-	at := 0
-	return t.fill(data, spec.Name, &at)
+	return c.v2Data(req, i, in, dims, n)
 }
 
 // leaves counts what is no list.
@@ -186,14 +178,30 @@ func (c *Codec) selectOutputs(req *Request, outputs *value) *Error {
 			return Invalidf(path+".name", "output %q comes twice", name.text)
 		}
 		req.outputs = append(req.outputs, i)
+		binary, told, err := req.takeForm(outputs.items[k].get("parameters"), path+".parameters", "binary_data")
+		if err != nil {
+			return err
+		}
+		req.form(i, binary, told)
 	}
 	slices.Sort(req.outputs) // the model's order
 	return nil
 }
 
-func (c *Codec) encodeV2(dst []byte, req *Request, outputs []Tensor, name, version string) []byte {
+// form notes how an output is asked for, where that is told.
+func (r *Request) form(output int, binary, told bool) {
+	switch {
+	case told && binary:
+		r.asBytes = append(r.asBytes, output)
+	case told:
+		r.asJSON = append(r.asJSON, output)
+	}
+}
+
+func (c *Codec) encodeV2(dst []byte, req *Request, outputs []Tensor, name, version string) ([]byte, error) {
+	from := len(dst)
 	dst = append(req.appendV2Head(dst, name, version), '[')
-	first := true
+	first, binary := true, false
 	for i := range outputs {
 		if len(req.outputs) > 0 && !slices.Contains(req.outputs, i) {
 			continue
@@ -204,15 +212,41 @@ func (c *Codec) encodeV2(dst []byte, req *Request, outputs []Tensor, name, versi
 		first = false
 		t := &outputs[i]
 		dst = appendString(append(dst, `{"name":`...), c.info.Outputs[i].Name)
-		dst = append(dst, `,"shape":[`...)
-		for d, n := range t.Shape {
-			if d > 0 {
-				dst = append(dst, ',')
-			}
-			dst = strconv.AppendInt(dst, n, 10)
+		dst = appendShape(append(dst, `,"shape":`...), t.Shape)
+		dst = append(append(append(dst, `,"datatype":"`...), t.DType.V2()...), '"')
+		if req.wants(i) {
+			binary = true
+			dst = strconv.AppendInt(append(dst, `,"parameters":{"binary_data_size":`...), t.bytesOf(), 10)
+			dst = append(dst, "}}"...)
+			continue
 		}
-		dst = append(append(append(dst, `],"datatype":"`...), t.DType.V2()...), `","data":[`...)
-		dst = append(appendElements(dst, t, 0, t.Len(), ",", true), "]}"...)
+		dst = append(appendElements(append(dst, `,"data":[`...), t, 0, t.Len(), ",", true), "]}"...)
 	}
-	return append(dst, "]}"...)
+	dst = append(dst, "]}"...)
+	if !binary {
+		return dst, nil
+	}
+	head := len(dst) - from
+	for i := range outputs {
+		if !req.wants(i) || len(req.outputs) > 0 && !slices.Contains(req.outputs, i) {
+			continue
+		}
+		var err *Error
+		if dst, err = outputs[i].appendBytes(dst); err != nil {
+			return dst, err
+		}
+	}
+	req.head = head
+	return dst, nil
+}
+
+func appendShape(dst []byte, shape []int64) []byte {
+	dst = append(dst, '[')
+	for d, n := range shape {
+		if d > 0 {
+			dst = append(dst, ',')
+		}
+		dst = strconv.AppendInt(dst, n, 10)
+	}
+	return append(dst, ']')
 }

@@ -252,6 +252,7 @@ func (pub *publication) instead(err *model.Error) {
 func (p *Producer) replace(a *wire.Answer, err *model.Error) *wire.Answer {
 	b := *a
 	b.Status, b.Message = string(err.Code), err.Error()
+	b.HeaderLength = 0
 	b.ContentType, b.Value = p.deps.ErrorBody(err)
 	return &b
 }

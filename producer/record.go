@@ -112,6 +112,9 @@ func (pub *publication) record(t target) *kgo.Record {
 	if n := req.DeliveryCount(); n > 0 { // a share group's broker counts
 		h = append(h, kgo.RecordHeader{Key: wire.DeliveryCount, Value: strconv.AppendInt(nil, int64(n), 10)})
 	}
+	if a.HeaderLength > 0 {
+		h = append(h, kgo.RecordHeader{Key: wire.HeaderLength, Value: strconv.AppendInt(nil, int64(a.HeaderLength), 10)})
+	}
 	h = append(h, kgo.RecordHeader{Key: wire.ID, Value: wire.AppendID(m.id[:0], req)})
 	m.record = kgo.Record{Topic: t.topic, Partition: req.Partition, Key: req.Key, Value: a.Value, Headers: h}
 	if t.bad != nil {
@@ -128,7 +131,7 @@ func (pub *publication) placed(t target) context.Context {
 // outgoing is a record and what belongs to it alone, as one piece of memory.
 type outgoing struct {
 	record  kgo.Record
-	headers [13]kgo.RecordHeader
+	headers [14]kgo.RecordHeader
 	id      [48]byte
 }
 

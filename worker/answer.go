@@ -28,8 +28,9 @@ func (e *executor) reply(ctx context.Context, t task, outputs []model.Tensor) {
 	if e.deps.Witness != nil && e.deps.Witness.Wants(t.rec, e.snap) {
 		t.outputs = outputs
 	}
+	kind, head := e.codec(e.snap).Form(t.req)
 	e.send(ctx, t, wire.Answer{
-		Status: string(model.OK), ContentType: e.codec(e.snap).ContentType(t.req), Value: e.values[from:len(e.values):len(e.values)],
+		Status: string(model.OK), ContentType: kind, HeaderLength: head, Value: e.values[from:len(e.values):len(e.values)],
 	})
 }
 
@@ -46,8 +47,9 @@ func (e *executor) refuse(ctx context.Context, t task, err error) {
 	}
 	from := len(e.values)
 	e.values = e.codec(e.snap).EncodeError(e.values, t.req, verdict)
+	kind, _ := e.codec(e.snap).Form(t.req)
 	e.send(ctx, t, wire.Answer{
-		Status: string(verdict.Code), ContentType: e.codec(e.snap).ContentType(t.req), Message: verdict.Error(),
+		Status: string(verdict.Code), ContentType: kind, Message: verdict.Error(),
 		Value: e.values[from:len(e.values):len(e.values)],
 	})
 }

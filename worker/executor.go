@@ -15,15 +15,27 @@ import (
 // codec is what an executor asks of a snapshot's [model.Codec] and of a
 // decoded request, which knows its dialect.
 type codec interface {
-	ContentType(req *model.Request) string
+	// Form is the content type of what was encoded last, and how many bytes of it are
+	// JSON where tensors follow.
+	Form(req *model.Request) (contentType string, head int)
 	EncodeError(dst []byte, req *model.Request, err *model.Error) []byte
-	Decode(req *model.Request, contentType string, body []byte) error
+	// Decode reads a record's body. headerLength is its header of that name, "" for none.
+	Decode(req *model.Request, contentType, headerLength string, body []byte) error
 	Encode(dst []byte, req *model.Request, outputs []model.Tensor, name, version string) ([]byte, error)
 }
 
 type dialects struct{ *model.Codec }
 
-func (dialects) ContentType(req *model.Request) string { return req.ContentType() }
+func (dialects) Form(req *model.Request) (contentType string, head int) {
+	return req.ContentType(), req.HeaderLength()
+}
+
+func (d dialects) Decode(req *model.Request, contentType, headerLength string, body []byte) error {
+	if headerLength != "" {
+		return d.DecodeBinary(req, contentType, headerLength, body)
+	}
+	return d.Codec.Decode(req, contentType, body)
+}
 
 func (dialects) EncodeError(dst []byte, req *model.Request, err *model.Error) []byte {
 	return req.EncodeError(dst, err)
@@ -141,11 +153,11 @@ func (e *executor) decode(ctx context.Context, failed error) {
 		if err == nil && failed != nil {
 			err = failed
 		}
+		kind, head := form(it)
 		if err == nil {
-			ct, _ := wire.Header(it.rec, wire.ContentType)
-			err = e.guard(func() error { return e.codec(e.snap).Decode(t.req, string(ct), it.rec.Value) })
+			err = e.guard(func() error { return e.codec(e.snap).Decode(t.req, kind, head, it.rec.Value) })
 		} else {
-			*t.req = model.Request{} // whose dialect is that of an earlier record
+			t.req.Undecoded(kind, head) // it holds an earlier record
 		}
 		if err != nil || ctx.Err() != nil {
 			e.refuse(ctx, t, err)
@@ -153,6 +165,13 @@ func (e *executor) decode(ctx context.Context, failed error) {
 		}
 		e.tasks = append(e.tasks, t)
 	}
+}
+
+// form is what a record says of its body, beside it.
+func form(it *item) (contentType, headerLength string) {
+	kind, _ := wire.Header(it.rec, wire.ContentType)
+	head, _ := wire.Header(it.rec, wire.HeaderLength)
+	return string(kind), string(head)
 }
 
 // admit checks what needs no model.

@@ -174,7 +174,9 @@ func (e *executor) lapse(ctx context.Context, items []*item) {
 			name, version = e.snap.Name, e.snap.Version
 		}
 		e.series = newSeries(e.deps.Metrics, name, version)
-		e.refuse(ctx, task{it, new(model.Request)}, tooLate(it))
+		t := task{it, new(model.Request)}
+		t.req.Undecoded(form(it))
+		e.refuse(ctx, t, tooLate(it))
 		if e.snap != nil {
 			e.release(e.snap)
 		}

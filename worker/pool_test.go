@@ -30,13 +30,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // echo is a codec whose request is one float, the body's first byte.
 type echo struct{}
 
-func (echo) ContentType(*model.Request) string { return "application/json" }
+func (echo) Form(*model.Request) (string, int) { return "application/json", 0 }
 
 func (echo) EncodeError(dst []byte, _ *model.Request, err *model.Error) []byte {
 	return append(dst, err.Code...)
 }
 
-func (echo) Decode(req *model.Request, _ string, body []byte) error {
+func (echo) Decode(req *model.Request, _, _ string, body []byte) error {
 	switch string(body) {
 	case "bad":
 		return model.Invalidf("inputs", "bad")

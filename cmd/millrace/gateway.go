@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/millrace/millrace/gateway"
+	"github.com/millrace/millrace/internal/kafka"
 	"github.com/millrace/millrace/metrics"
 )
 
@@ -17,9 +18,10 @@ func (p *program) gatewayCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "gateway",
 		Short: "Turn HTTP requests into records and wait for their answers",
-		Long: `Serve POST /predict and POST /invocations: publish the body to the requests topic,
-wait for the answer on the replies topic, and give it back. Several gateways may
-run side by side. /readyz says whether a record comes back through Kafka.
+		Long: `Serve POST /predict, POST /invocations and the Open Inference Protocol, below /v2 and
+on a port of its own over gRPC: publish the body to the requests topic, wait for the
+answer on the replies topic, and give it back. Several gateways may run side by side.
+/readyz says whether a record comes back through Kafka.
 
 ` + environment(&gatewayConfig{}),
 		Example: `  MILLRACE_KAFKA_BROKERS=broker-1:9092,broker-2:9092 millrace gateway
@@ -29,6 +31,7 @@ run side by side. /readyz says whether a record comes back through Kafka.
 	}
 	p.overriddenBy(cmd, "brokers", "MILLRACE_KAFKA_BROKERS")
 	p.overriddenBy(cmd, "addr", "MILLRACE_GATEWAY_ADDR")
+	p.overriddenBy(cmd, "grpc-addr", "MILLRACE_GATEWAY_GRPC_ADDR")
 	return cmd
 }
 
@@ -55,8 +58,21 @@ func (p *program) runGateway(ctx context.Context) error {
 	return err
 }
 
+// listening is where a gateway listens.
+type listening struct {
+	web net.Addr
+	rpc net.Addr // nil: it does not
+}
+
+func closeRPC(l net.Listener) error {
+	if l == nil {
+		return nil
+	}
+	return l.Close()
+}
+
 // startGateway starts the gateway and returns where it listens.
-func startGateway(ctx context.Context, all *parts, cfg gatewayConfig, log *slog.Logger, reg *prometheus.Registry) (net.Addr, error) {
+func startGateway(ctx context.Context, all *parts, cfg gatewayConfig, log *slog.Logger, reg *prometheus.Registry) (*listening, error) {
 	kafkaOpts, err := cfg.Kafka.Opts(log)
 	if err != nil {
 		return nil, usageError(err)
@@ -65,14 +81,25 @@ func startGateway(ctx context.Context, all *parts, cfg gatewayConfig, log *slog.
 	if err != nil {
 		return nil, err
 	}
+	where := &listening{web: l.Addr()}
+	var rpc net.Listener
+	if addr := kafka.Optional(cfg.Gateway.GRPCAddr); addr != "" {
+		if rpc, err = listen(ctx, "MILLRACE_GATEWAY_GRPC_ADDR", addr); err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+		where.rpc = rpc.Addr()
+	}
 	g, err := gateway.New(cfg.Gateway, gateway.Deps{
-		Log: log, Metrics: metrics.NewGateway(reg), Predictions: metrics.NewPredictions(reg), Series: reg, Kafka: kafkaOpts, Listener: l,
 		Traces: all.traces.Gateway(),
+		Log:    log, Version: version, Metrics: metrics.NewGateway(reg), Predictions: metrics.NewPredictions(reg), Series: reg, Kafka: kafkaOpts, Listener: l, GRPC: rpc,
 	})
 	if err != nil {
-		return nil, errors.Join(err, l.Close())
+		return nil, errors.Join(err, l.Close(), closeRPC(rpc))
 	}
 	log.Info("gateway is served", "addr", l.Addr().String())
+	if where.rpc != nil {
+		log.Info("gRPC is served", "addr", where.rpc.String())
+	}
 	all.start(ctx, "gateway", cfg.Gateway.DrainTimeout+endLimit, g.Run)
-	return l.Addr(), nil
+	return where, nil
 }

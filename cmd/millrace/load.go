@@ -40,7 +40,7 @@ func (p *program) loadCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "load",
 		Short: "Put a service under load and say how it bore it",
-		Long: `Put a service under load, over HTTP or straight to Kafka, and report what it did.
+		Long: `Put a service under load, over HTTP, gRPC or straight to Kafka, and report what it did.
 
 The load is one of three:
   --users N      a closed loop: each user sends a request, waits for its response,
@@ -69,6 +69,7 @@ request ended, and with 2 when a flag is wrong.`,
   millrace load --users 300 --spawn-rate 20 --duration 60s --html load.html
   millrace load --rate 100:30s,200:30s,400:30s --expect 'p95<250ms' --expect 'failures<=0.1%'
   millrace load --capacity --expect 'p95<100ms'
+  millrace load --url grpc://localhost:8081 --model-name forecaster --users 300
   millrace load --kafka --users 50 --model models:/fraud@champion --generate
   echo '{"inputs": [[1, 2]]}' | millrace load --body - --url http://localhost:8000/invocations`,
 		Args: noArgs,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -17,6 +18,7 @@ import (
 // targetFlags say what is put under load.
 type targetFlags struct {
 	url         string
+	model       string // over gRPC
 	kafka       bool
 	contentType string
 	headers     []string
@@ -31,7 +33,8 @@ type loadConfig struct {
 }
 
 func (f *targetFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.url, "url", "http://localhost:8000/predict", "where to POST to")
+	flags.StringVar(&f.url, "url", "http://localhost:8000/predict", "where to POST to; grpc://host:port or grpcs:// is the Open Inference Protocol over gRPC")
+	flags.StringVar(&f.model, "model-name", "", "`NAME` or NAME/VERSION of the model to ask for over gRPC")
 	flags.BoolVar(&f.kafka, "kafka", false, "produce to the requests topic instead, by MILLRACE_KAFKA_* and MILLRACE_TOPIC_*, and read the replies")
 	flags.StringVar(&f.contentType, "content-type", "application/json", "of the bodies")
 	flags.StringArrayVarP(&f.headers, "header", "H", nil, "`NAME:VALUE` to send with each HTTP request; again for more")
@@ -69,6 +72,16 @@ func (p *program) loadTarget(ctx context.Context, f *targetFlags, connections in
 		})
 		return target, watch, err
 	}
+	if strings.HasPrefix(f.url, "grpc") {
+		name, version, _ := strings.Cut(f.model, "/")
+		if name == "" {
+			return nil, nil, usageError(errors.New("--model-name: over gRPC the model's name is needed"))
+		}
+		bounded, cancel := context.WithTimeout(ctx, 30*time.Second)
+		defer cancel()
+		target, err := load.NewGRPC(bounded, load.GRPCConfig{URL: f.url, Model: name, Version: version, Header: header, Connections: connections})
+		return target, watch, err
+	}
 	target, err := load.NewHTTP(load.HTTPConfig{URL: f.url, ContentType: f.contentType, Header: header, Connections: connections})
 	if err != nil {
 		return nil, nil, usageError(err)
@@ -78,7 +91,7 @@ func (p *program) loadTarget(ctx context.Context, f *targetFlags, connections in
 
 func (p *program) loadWatch(f *targetFlags) func(context.Context) (load.Sample, error) {
 	at := f.watch
-	if at == "" && !f.kafka {
+	if at == "" && !f.kafka && !strings.HasPrefix(f.url, "grpc") { // whose port has no series
 		if u, err := url.Parse(f.url); err == nil && u.Host != "" {
 			at = (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: "/metrics"}).String()
 		}

@@ -69,7 +69,7 @@ func start(t *testing.T, env []string, args ...string) *process {
 // home is an environment with folders of its own.
 func home(t *testing.T, more ...string) []string {
 	t.Helper()
-	return append([]string{"HOME=" + t.TempDir(), "TMPDIR=" + t.TempDir(), "MILLRACE_ADMIN_ADDR=127.0.0.1:0", "MILLRACE_GATEWAY_ADDR=127.0.0.1:0"}, more...)
+	return append([]string{"HOME=" + t.TempDir(), "TMPDIR=" + t.TempDir(), "MILLRACE_ADMIN_ADDR=127.0.0.1:0", "MILLRACE_GATEWAY_ADDR=127.0.0.1:0", "MILLRACE_GATEWAY_GRPC_ADDR=127.0.0.1:0"}, more...)
 }
 
 // stop sends the signal and returns the exit code.

@@ -17,6 +17,7 @@ import (
 // scene is what `millrace up` tells when it is ready.
 type scene struct {
 	worker, gateway string // host:port
+	rpc             string // the gateway's gRPC, "" when it has none
 	brokers         []string
 	topics          kafka.Topics
 	models          []string
@@ -27,7 +28,10 @@ func (s scene) String() string {
 	var b strings.Builder
 	brokers := strings.Join(s.brokers, ",")
 	fmt.Fprintf(&b, "\nMillrace is ready.\n\n")
-	fmt.Fprintf(&b, "  gateway  http://%s  POST /predict, POST /invocations, GET /readyz, GET /metrics\n", s.gateway)
+	fmt.Fprintf(&b, "  gateway  http://%s  POST /predict, POST /invocations, /v2, GET /readyz, GET /metrics\n", s.gateway)
+	if s.rpc != "" {
+		fmt.Fprintf(&b, "  gRPC     %s  inference.GRPCInferenceService\n", s.rpc)
+	}
 	fmt.Fprintf(&b, "  worker   http://%s  GET /readyz, GET /metrics, GET /models\n", s.worker)
 	fmt.Fprintf(&b, "  kafka    %s  %s -> %s, %s\n", brokers, s.topics.Requests, s.topics.Results, s.topics.DeadLetters)
 	for _, m := range s.models {

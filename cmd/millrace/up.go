@@ -43,6 +43,7 @@ one of --brokers; topics that are missing are created.
 	p.overriddenBy(cmd, "data-dir", "MILLRACE_UP_DATA_DIR")
 	p.overriddenBy(cmd, "kafka-port", "MILLRACE_UP_KAFKA_PORT")
 	p.overriddenBy(cmd, "addr", "MILLRACE_GATEWAY_ADDR")
+	p.overriddenBy(cmd, "grpc-addr", "MILLRACE_GATEWAY_GRPC_ADDR")
 	p.overriddenBy(cmd, "admin-addr", "MILLRACE_ADMIN_ADDR")
 	return cmd
 }
@@ -98,7 +99,10 @@ func (p *program) startUp(ctx context.Context, all *parts, cfg upConfig, embedde
 	if err != nil {
 		return err
 	}
-	s := scene{worker: reachable(w.addr), gateway: reachable(gw), brokers: cfg.Worker.Kafka.Brokers, topics: cfg.Worker.Topics}
+	s := scene{worker: reachable(w.addr), gateway: reachable(gw.web), brokers: cfg.Worker.Kafka.Brokers, topics: cfg.Worker.Topics}
+	if gw.rpc != nil {
+		s.rpc = reachable(gw.rpc)
+	}
 	if !awaitReady(ctx, "http://"+s.worker+"/readyz", "http://"+s.gateway+"/readyz") {
 		return nil // stopped before, or broken: the cause is told at the end
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/millrace/millrace/cancellation"
+	"github.com/millrace/millrace/card"
 	"github.com/millrace/millrace/internal/admin"
 	"github.com/millrace/millrace/internal/kafka"
 	"github.com/millrace/millrace/metrics"
@@ -88,6 +89,7 @@ type runningWorker struct {
 	follower *follow.Follower
 	// The requests that nobody waits for any more.
 	cancelled *cancellation.List
+	cards     *card.Publisher // tells gateways what is served
 	versions  versions
 	names     []*atomic.Pointer[follow.Resolved] // what the models' references name
 	beside    beside
@@ -105,6 +107,7 @@ func (p *program) startWorker(ctx context.Context, all *parts, cfg workerConfig,
 	p.nameTransactions(&cfg)
 	w := &runningWorker{cfg: cfg, host: p.hostname(), traces: all.traces.Worker()}
 	w.cancelled = cancellation.New(cancellation.Deps{Topic: cfg.Topics.Cancellations(), Log: log, Opts: kafkaOpts})
+	w.cards = card.NewPublisher(card.PublisherDeps{Topic: cfg.Topics.Cards(), Worker: w.host, Log: log, Opts: kafkaOpts})
 	if w.source, err = p.modelSource(cfg.Source, log); err != nil {
 		return nil, err
 	}
@@ -136,6 +139,7 @@ func (p *program) startWorker(ctx context.Context, all *parts, cfg workerConfig,
 	all.start(ctx, "models", endLimit, w.follower.Run)
 	w.startBeside(ctx, all)
 	all.start(ctx, "cancellations", endLimit, w.cancelled.Run)
+	all.start(ctx, "cards", endLimit, w.cards.Run)
 	if d.end != nil {
 		all.onStop("producer", d.end)
 	}
@@ -219,12 +223,13 @@ func (w *runningWorker) degraded() []string {
 // newFollower makes what keeps the models loaded.
 func (w *runningWorker) newFollower(all *parts, log *slog.Logger, m *metrics.Models, answers *metrics.Worker) (*follow.Follower, error) {
 	var targets []follow.Target
+	var given givenNames
 	for _, m := range w.cfg.Pool.Models {
 		t, err := w.source.target(m, w.cfg.Worker.MaxBatch, all.fail)
 		if err != nil {
 			return nil, err
 		}
-		targets = append(targets, w.remember(t))
+		targets = append(targets, given.watch(w.remember(t)))
 	}
 	if err := w.checkNames(targets); err != nil {
 		return nil, err
@@ -233,6 +238,7 @@ func (w *runningWorker) newFollower(all *parts, log *slog.Logger, m *metrics.Mod
 	count := observer.Swapped
 	observer.Swapped = func(now, before *model.Snapshot) {
 		count(now, before)
+		w.cards.Swapped(now, before, given.of(now, before))
 		answers.Announce(now.Name, now.Version, string(model.OK), failures()...)
 		w.refresh()
 	}

@@ -26,6 +26,7 @@ type Topics struct {
 	Kept        string `env:"TOPIC_PREDICTIONS" envDefault:"inference.predictions" help:"Answers to the gateways' asynchronous requests are written here; none: there are no such requests."`
 	Shadow      string `env:"TOPIC_SHADOW" envDefault:"inference.shadow" help:"Results of MILLRACE_SHADOW are written here; none: they are compared, and shown in the metrics alone."`
 	Routes      Routes `env:"ROUTES" help:"More topics that requests are read from, each with the model of requests that name none: topic=name, topic=name@alias or topic=name/version, separated by commas. TOPIC_REQUESTS may be among them."`
+	Card        string `env:"TOPIC_CARDS" envDefault:"inference.cards" help:"What the workers serve is told to the gateways here, compacted; none: models are not described."`
 	Partitions  int32  `env:"TOPIC_PARTITIONS" envDefault:"12" help:"Partitions of a topic that has to be created."`
 	Replication int16  `env:"TOPIC_REPLICATION" envDefault:"-1" help:"Replicas of a topic that has to be created; -1: the broker's default."`
 }
@@ -36,7 +37,7 @@ const NoTopic = "none"
 // Names lists the topics.
 func (t Topics) Names() []string {
 	names := append(t.Intake(), t.Results, t.Replies, t.DeadLetters)
-	for _, name := range []string{t.Cancellations(), t.Predictions(), t.Shadows()} {
+	for _, name := range []string{t.Cancellations(), t.Predictions(), t.Shadows(), t.Cards()} {
 		if name != "" {
 			names = append(names, name)
 		}
@@ -48,12 +49,16 @@ func (t Topics) Names() []string {
 func (t Topics) Intake() []string { return t.Routes.With(t.Requests) }
 
 // Cancellations is the topic of that name, "" when there is to be none.
-func (t Topics) Cancellations() string { return unlessNone(t.Cancelled) }
+func (t Topics) Cancellations() string { return Optional(t.Cancelled) }
 
 // Predictions is the topic of asynchronous answers, "" when there is to be none.
-func (t Topics) Predictions() string { return unlessNone(t.Kept) }
+func (t Topics) Predictions() string { return Optional(t.Kept) }
 
-func unlessNone(name string) string {
+// Cards is the topic of what workers serve, "" when there is to be none.
+func (t Topics) Cards() string { return Optional(t.Card) }
+
+// Optional is the topic of a setting that may be "none": "" then.
+func Optional(name string) string {
 	if name == NoTopic {
 		return ""
 	}
@@ -61,7 +66,7 @@ func unlessNone(name string) string {
 }
 
 // Shadows is the topic of a shadow's results, "" when there is to be none.
-func (t Topics) Shadows() string { return unlessNone(t.Shadow) }
+func (t Topics) Shadows() string { return Optional(t.Shadow) }
 
 // Validate reports every mistake, each with the variable that holds it.
 func (t Topics) Validate() error {
@@ -76,8 +81,9 @@ func (t Topics) Validate() error {
 		{"TOPIC_CANCELLATIONS", t.Cancellations()},
 		{"TOPIC_PREDICTIONS", t.Predictions()},
 		{"TOPIC_SHADOW", t.Shadows()},
+		{"TOPIC_CARDS", t.Cards()},
 	} {
-		if v.topic == "" && slices.Contains([]string{"TOPIC_CANCELLATIONS", "TOPIC_PREDICTIONS", "TOPIC_SHADOW"}, v.name) {
+		if v.topic == "" && slices.Contains([]string{"TOPIC_CANCELLATIONS", "TOPIC_PREDICTIONS", "TOPIC_SHADOW", "TOPIC_CARDS"}, v.name) {
 			continue
 		}
 		if !legal.MatchString(v.topic) || v.topic == "." || v.topic == ".." {
@@ -126,6 +132,10 @@ func EnsureTopics(ctx context.Context, cl *kgo.Client, t Topics, logger *slog.Lo
 			partitions, configs = 1, map[string]*string{"retention.ms": new("3600000")}
 		case t.Predictions(): // of use for an hour or so, and every gateway reads all of it
 			configs = map[string]*string{"retention.ms": new("86400000")}
+		case t.Cards(): // the last word on each version; written again each minute, so that an hour is plenty
+			partitions, configs = 1, map[string]*string{
+				"cleanup.policy": new("compact,delete"), "retention.ms": new("3600000"), "segment.ms": new("600000"), "min.cleanable.dirty.ratio": new("0.1"),
+			}
 		}
 		made, err := adm.CreateTopic(ctx, partitions, t.Replication, configs, name)
 		switch {

@@ -22,6 +22,9 @@ const (
 	Model          = "model"
 	TraceParent    = "traceparent"
 	TraceState     = "tracestate"
+	// HeaderLength is, of a body of the Open Inference Protocol's binary tensor data
+	// extension, how many of its bytes are JSON, in decimal. Answers have it too.
+	HeaderLength = "inference-header-content-length"
 	// Client is who asked a gateway that makes callers prove who they are. Who
 	// produces to the topic can write what it likes there.
 	Client = "millrace-client"
@@ -99,6 +102,7 @@ type Answer struct {
 	ModelVersion string
 	Final        bool // no other try does better soon: the model is not there
 	ContentType  string
+	HeaderLength int // how many bytes of Value are JSON, where tensors follow it; 0: all
 	Value        []byte
 	Message      string // why there is no prediction: for the dead letter's headers
 	TraceParent  string // of the span that made it; "" when it is the request's own

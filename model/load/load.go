@@ -74,9 +74,10 @@ func open(ctx context.Context, f *mlflow.Folder, o *Options) (_ *model.Snapshot,
 	if err != nil {
 		return nil, err
 	}
+	example := exampleOf(f)
 	ready := m
 	if !m.Info().Raw { // which is warm, and knows what may share a call
-		if ready, err = warm(ctx, m, exampleOf(f, codec), max(1, o.MaxBatch)); err != nil {
+		if ready, err = warm(ctx, m, inputsOf(example, codec), max(1, o.MaxBatch)); err != nil {
 			return nil, err
 		}
 	}
@@ -87,15 +88,18 @@ func open(ctx context.Context, f *mlflow.Folder, o *Options) (_ *model.Snapshot,
 	}
 	return model.Open(&model.Snapshot{
 		Name: o.Name, Version: o.Version, Identity: o.Identity, Source: o.Source,
-		Flavor: f.Flavor, Loaded: time.Now(), Bytes: memoryOf(o.Folder, m),
+		Flavor: f.Flavor, Loaded: time.Now(), Bytes: memoryOf(o.Folder, m), Example: kept(example),
 		Signature: signature, Codec: codec, Model: ready,
 	}), nil
 }
 
-// exampleOf returns the inputs that the folder's example stands for, nil when
-// it has none or one that is not a request: MLflow saves some that it could not
-// serve itself.
-func exampleOf(f *mlflow.Folder, codec *model.Codec) []model.Tensor {
+// maxExample bounds the example that is kept with the snapshot: it is run again
+// when another version comes.
+const maxExample = 1 << 20
+
+// exampleOf returns the request that the folder has for an example, nil when it
+// has none.
+func exampleOf(f *mlflow.Folder) []byte {
 	if f.ServingExample == "" {
 		return nil
 	}
@@ -103,9 +107,26 @@ func exampleOf(f *mlflow.Folder, codec *model.Codec) []model.Tensor {
 	if err != nil {
 		return nil
 	}
+	return body
+}
+
+// inputsOf returns what an example stands for, nil when there is none or it is
+// not a request: MLflow saves some that it could not serve itself.
+func inputsOf(example []byte, codec *model.Codec) []model.Tensor {
+	if example == nil {
+		return nil
+	}
 	var req model.Request
-	if err := codec.Decode(&req, "application/json", body); err != nil {
+	if err := codec.Decode(&req, "application/json", example); err != nil {
 		return nil
 	}
 	return req.Inputs
+}
+
+// kept is the example, unless it is beyond all reason.
+func kept(example []byte) []byte {
+	if len(example) > maxExample {
+		return nil
+	}
+	return example
 }
