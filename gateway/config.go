@@ -39,6 +39,7 @@ type Config struct {
 	Group          string        `env:"GROUP" envDefault:"millrace" help:"Consumer group whose lag is exported."`
 	Delivery       string        `env:"DELIVERY" envDefault:"at-least-once" help:"What the workers are told: in queue the group is a share group, whose lag the broker counts."`
 	LagInterval    time.Duration `env:"GROUP_LAG_INTERVAL" envDefault:"10s" help:"Time between two readings of the group's lag."`
+	Pages          bool          `env:"GATEWAY_PAGES" envDefault:"true" help:"Serve the pages / and /docs, which show the pool and let a browser try its models."`
 
 	Admission AdmissionConfig
 	Access    AccessConfig

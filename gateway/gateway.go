@@ -22,6 +22,7 @@ import (
 
 	"github.com/millrace/millrace/card"
 	"github.com/millrace/millrace/gateway/auth"
+	"github.com/millrace/millrace/gateway/page"
 	"github.com/millrace/millrace/gateway/predictions"
 	"github.com/millrace/millrace/internal/admin"
 	"github.com/millrace/millrace/internal/kafka"
@@ -55,7 +56,9 @@ type Gateway struct {
 	kept      *predictionLog
 	guard     *auth.Guard
 	cards     *card.List
-	secure    *tls.Config   // nil: no TLS
+	secure    *tls.Config // nil: no TLS
+	glance    *page.Glance
+	lags      lags
 	killed    chan struct{} // closed when the drain's time is over
 
 	client    *kgo.Client // set by Run before anything is served
@@ -99,6 +102,7 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 		kept:      &predictionLog{Store: predictions.New(cfg.Async.Keep, cfg.Async.Bytes, deps.Predictions)},
 		guard:     guard,
 		cards:     card.NewList(card.ListDeps{Topic: kafka.Optional(cfg.CardTopic), Log: deps.Log, Opts: deps.Kafka, Known: deps.Metrics.Cards}),
+		glance:    page.NewGlance(),
 		killed:    make(chan struct{}),
 	}
 	g.partition.Store(-1)

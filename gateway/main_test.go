@@ -37,7 +37,7 @@ func config() gateway.Config {
 		Timeout: 30 * time.Second, MaxTimeout: 2 * time.Minute, PublishTimeout: 5 * time.Second,
 		ReadTimeout: 30 * time.Second, DrainTimeout: 20 * time.Second,
 		MaxBodyBytes: 1 << 20, Admission: gateway.AdmissionConfig{MaxWaiting: 500, MaxBuffered: 256 << 20, BreakerPause: 10 * time.Second}, Group: "millrace", Delivery: "at-least-once", LagInterval: 10 * time.Second,
-		Async: gateway.AsyncConfig{Topic: kept, Timeout: 10 * time.Minute, Keep: time.Hour, Bytes: 1 << 20},
+		Pages: true, Async: gateway.AsyncConfig{Topic: kept, Timeout: 10 * time.Minute, Keep: time.Hour, Bytes: 1 << 20},
 	}
 }
 

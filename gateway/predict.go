@@ -43,6 +43,7 @@ func (g *Gateway) handler() http.Handler {
 	g.handleScoring(mux)
 	g.handleV2(mux)
 	g.handlePredictions(mux)
+	g.handlePages(mux)
 	return g.watched(mux)
 }
 
@@ -57,8 +58,11 @@ func (g *Gateway) predict(w http.ResponseWriter, r *http.Request) {
 // take answers one request and counts it once, whatever becomes of it.
 func (g *Gateway) take(w http.ResponseWriter, r *http.Request, by way) {
 	start := time.Now()
-	code := g.exchange(w, r, by, start)
-	g.observeLatency(r.Context(), time.Since(start))
+	seen := &shown{ResponseWriter: w}
+	code := g.exchange(seen, r, by, start)
+	took := time.Since(start)
+	g.observe(seen, code, took)
+	g.observeLatency(r.Context(), took)
 	g.metrics.Requests.WithLabelValues(strconv.Itoa(code)).Inc()
 	if code == statusClientGone {
 		g.metrics.Gone.Inc()

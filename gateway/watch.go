@@ -46,15 +46,32 @@ func (v *visit) Unwrap() http.ResponseWriter { return v.ResponseWriter }
 
 // bare is the server's own writer, which knows how to end a connection.
 func bare(w http.ResponseWriter) http.ResponseWriter {
-	if v, ok := w.(*visit); ok {
-		return v.ResponseWriter
+	for {
+		inner, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return w
+		}
+		w = inner.Unwrap()
 	}
-	return w
+}
+
+// visitOf is the visit that a response is of, nil when nobody follows it.
+func visitOf(w http.ResponseWriter) *visit {
+	for {
+		switch inner := w.(type) {
+		case *visit:
+			return inner
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = inner.Unwrap()
+		default:
+			return nil
+		}
+	}
 }
 
 // noteCode tells a request's outcome when somebody wants to know.
 func noteCode(w http.ResponseWriter, code model.Code) {
-	if v, ok := w.(*visit); ok && code != model.OK {
+	if v := visitOf(w); v != nil && code != model.OK {
 		v.code = string(code)
 	}
 }

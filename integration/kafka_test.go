@@ -113,7 +113,7 @@ func (b *broker) client(t *testing.T, opts ...kgo.Opt) *kgo.Client {
 func (b *broker) topics(t *testing.T) {
 	t.Helper()
 	adm := kadm.NewClient(b.client(t))
-	made, err := adm.CreateTopics(t.Context(), partitions, 1, nil, requests, results, replies, deadLetters)
+	made, err := adm.CreateTopics(t.Context(), partitions, 1, nil, requests, results, replies, deadLetters, "inference.cards", "inference.predictions")
 	require.NoError(t, err)
 	require.NoError(t, made.Error())
 }

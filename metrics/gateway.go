@@ -13,6 +13,8 @@ type Gateway struct {
 	GroupLag *prometheus.GaugeVec // group, topic
 	LagErrs  prometheus.Counter
 
+	GroupLagSeconds *prometheus.GaugeVec // group, topic
+
 	Workers           prometheus.Gauge
 	Cards             prometheus.Gauge
 	Breaker           *prometheus.GaugeVec // state
@@ -47,6 +49,8 @@ func NewGateway(reg prometheus.Registerer) *Gateway {
 		GroupLag: gauges(reg, "millrace_group_lag_records",
 			"Records that the whole group has not committed or, a share group, is not done with, seen from outside it: right with no worker alive.",
 			"group", "topic"),
+		GroupLagSeconds: gauges(reg, "millrace_group_lag_seconds",
+			"Age of the oldest record that the whole group has not committed, seen from outside it; absent for a share group.", "group", "topic"),
 		LagErrs: counter(reg, "millrace_group_lag_errors_total",
 			"Times that the group's lag could not be read from the broker."),
 		Workers: gauge(reg, "millrace_gateway_workers", "Workers in the group, as the gateway last saw it."),

@@ -189,7 +189,7 @@ func TestEverySeriesMoves(t *testing.T) {
 	produce(t, c, requests, slices.Repeat([]string{`{"inputs": [[7]]}`}, 40)...)
 	seen.until(t, w, "millrace_queued_records", "millrace_in_flight_records", "millrace_in_flight_bytes", "millrace_publish_pending_records",
 		"millrace_partition_lag_records", "millrace_partition_lag_seconds", "millrace_oldest_record_age_seconds", "inference_queue_len")
-	seen.until(t, g, "millrace_group_lag_records", "millrace_gateway_workers", "millrace_gateway_breaker_state", "millrace_gateway_cards")
+	seen.until(t, g, "millrace_group_lag_records", "millrace_group_lag_seconds", "millrace_gateway_workers", "millrace_gateway_breaker_state", "millrace_gateway_cards")
 	held.Remove()
 	seen.until(t, g, "millrace_gateway_orphan_replies_total")
 	// The broker refuses for a while.

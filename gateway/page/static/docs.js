@@ -51,6 +51,7 @@ async function load() {
     models = pool.models;
     show("model", ...models.map((m) => element("option", {}, m.name + " " + m.version)));
     at("state").textContent = models.length ? "" : pool.models_reason || "no worker serves a model: write a request yourself";
+    if (!models.length) setTimeout(load, 2000); // a pool that starts
     choose();
     curl();
   } catch (error) {

@@ -26,6 +26,7 @@ function draw(id, history, curves) {
     history.forEach((p, i) => {
       if (p[c] === undefined || p[c] === null) { pen = "M"; return; }
       d += pen + (600 - history.length + i) + " " + (98 - 96 * p[c] / top).toFixed(2);
+      if (pen === "M") d += "h.01"; // so that a single point is seen
       pen = "L";
     });
     const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
