@@ -82,6 +82,10 @@ test-integration: onnxruntime build ## Run the tests against the real Kafka, MLf
 	@scripts/fetch-venv.sh locust >/dev/null
 	go test -tags integration -count=1 -timeout 45m -v -run '$(RUN)' ./integration/
 
+.PHONY: test-chart
+test-chart: tools ## Render the chart, and hold it against Kubernetes, KEDA, and the code
+	cd charts/test && CGO_ENABLED=0 go test -vet=off -trimpath .
+
 .PHONY: torture
 torture: onnxruntime build ## Break what can be broken (MODE, FAULTS, SEED) and check every answer
 	@scripts/fetch-kafka.sh >/dev/null
@@ -98,10 +102,11 @@ fuzz: tools onnxruntime ## Run each fuzz target for FUZZTIME (10s)
 	@scripts/fuzz.sh $(FUZZTIME)
 
 .PHONY: docs
-docs: tools ## Write what is made from the code: the tables of README.md and docs/, the dashboards
-	go test ./cmd/millrace -run README -update
+docs: tools ## Write what is made from the code: the tables of README.md, docs/ and the chart, the dashboards
+	go test ./cmd/millrace -run 'README|Chart' -update
 	go test ./metrics -update
 	go run ./charts/dashboards charts/millrace/dashboards
+	cd charts/test && CGO_ENABLED=0 go test -vet=off -trimpath -run 'README|Document|Queries' . -update
 
 .PHONY: clean
 clean: ## Remove what was built and fetched

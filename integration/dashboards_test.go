@@ -18,8 +18,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// TestDashboards holds that every query of every panel returns data of a pool that
-// works: one worker of each delivery that keeps an order, a gateway, and a real
+// TestDashboards holds that every query of every panel, and of the scaler's triggers,
+// returns data of a pool that works: one worker of each delivery that keeps an order, a gateway, and a real
 // Prometheus with the rules. Panels of KEDA's and of kube-state-metrics' series are
 // left out: these are not here.
 func TestDashboards(t *testing.T) {
@@ -116,6 +116,24 @@ func panelQueries(t *testing.T) map[string][]string {
 			}
 		}
 	}
+	queries["the scaler's triggers"] = triggerQueries(t)
+	return queries
+}
+
+// triggerQueries are those of the chart's triggers, in this Prometheus, which knows no
+// namespaces and has other jobs.
+func triggerQueries(t *testing.T) []string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root(t), "charts", "test", "testdata", "queries.txt"))
+	require.NoError(t, err)
+	here := strings.NewReplacer(`namespace="ml"`, `job=~"millrace.*"`, `,job="millrace-worker"`, "", `,job="millrace-gateway"`, "", `team="a"`, `job=~".*"`, `group="pool"`, `group="millrace"`)
+	var queries []string
+	for line := range strings.Lines(string(text)) {
+		q := strings.TrimSpace(here.Replace(line))
+		// The guard always gives a number: what it guards has to.
+		queries = append(queries, strings.TrimSuffix(q, " or vector(0)"))
+	}
+	require.Greater(t, len(queries), 4)
 	return queries
 }
 

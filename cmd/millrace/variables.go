@@ -36,6 +36,7 @@ func configured() []struct {
 		{"model", &predictConfig{}},
 		{"model", &assignConfig{}},
 		{"dlq", &dlqConfig{}},
+		{"topics", &topicsConfig{}},
 		{"load", &loadConfig{}},
 	}
 }
