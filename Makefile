@@ -10,16 +10,23 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 # Google's storage library without the parts of gRPC that only Google's own network
 # uses: 19 MB.
 TAGS := disable_grpc_modules
+# More arguments for `docker build`, as in: make image IMAGE_ARGS="--platform linux/arm64"
+IMAGE_ARGS ?=
 # More arguments for `make up` and `make bench`, as in: make up ARGS="--data-dir data"
 ARGS ?=
 # Seconds that each fuzz target runs in `make fuzz`.
 FUZZTIME ?= 10s
 # What `make test-integration` runs, as in: make test-integration RUN=TestSCRAM
 RUN ?= .
+# Name of the images, and what the models of the one with Python need besides MLflow.
+IMAGE ?= millrace
+PACKAGES ?=
 # What `make torture` does, as in: make torture MODE=exactly-once FAULTS=200 SEED=7
 MODE ?= at-least-once
 FAULTS ?= 200
 SEED ?= 1
+
+IMAGE_BUILD = DOCKER_BUILDKIT=1 docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) $(IMAGE_ARGS)
 
 export CGO_ENABLED := 1
 
@@ -44,6 +51,16 @@ build: tools ## Build bin/millrace
 .PHONY: onnxruntime
 onnxruntime: ## Fetch ONNX Runtime's library to bin/, pinned and checked
 	@scripts/fetch-onnxruntime.sh
+
+.PHONY: image
+image: ## Build the image IMAGE:VERSION
+	$(call need,docker,install Docker)
+	$(IMAGE_BUILD) -t $(IMAGE):$(VERSION) .
+
+.PHONY: image-pyfunc
+image-pyfunc: ## Build the image with Python, for models of PACKAGES
+	$(call need,docker,install Docker)
+	$(IMAGE_BUILD) --target pyfunc --build-arg PACKAGES='$(PACKAGES)' -t $(IMAGE):$(VERSION)-pyfunc .
 
 .PHONY: up
 up: onnxruntime build ## Run the whole system in one process
@@ -85,6 +102,12 @@ test-integration: onnxruntime build ## Run the tests against the real Kafka, MLf
 .PHONY: test-chart
 test-chart: tools ## Render the chart, and hold it against Kubernetes, KEDA, and the code
 	cd charts/test && CGO_ENABLED=0 go test -vet=off -trimpath .
+
+.PHONY: test-compose
+test-compose: tools ## Run compose.yaml with a Docker engine; its ports have to be free
+	$(call need,docker,install Docker with Compose)
+	docker compose build
+	go test -tags compose -count=1 -timeout 40m -v ./integration/compose/
 
 .PHONY: torture
 torture: onnxruntime build ## Break what can be broken (MODE, FAULTS, SEED) and check every answer

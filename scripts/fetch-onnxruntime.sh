@@ -2,9 +2,10 @@
 # Fetches ONNX Runtime's shared library with a package client that is here, and
 # checks it against the sha256 pinned below.
 #
-#   scripts/fetch-onnxruntime.sh [--from npm|pypi|maven] [FILE]
+#   scripts/fetch-onnxruntime.sh [--from npm|pypi|maven] [--platform linux-arm64] [FILE]
 #
-# FILE is bin/libonnxruntime.so (.dylib on macOS) when it is not given. Sources
+# FILE is bin/libonnxruntime.so (.dylib on macOS) when it is not given, and the
+# platform that of this machine. Sources
 # are tried in the order npm, PyPI, Maven; each has its own build of the
 # library, so each has its own pin. Run on linux-amd64 only: the pins of
 # linux-arm64 and darwin-arm64 are those of the same packages, taken there, and
@@ -119,7 +120,7 @@ from_maven() {
 }
 
 sources="npm pypi maven"
-file=
+file= target=
 while [ $# -gt 0 ]; do
 	case $1 in
 	--from)
@@ -127,13 +128,18 @@ while [ $# -gt 0 ]; do
 		case $2 in npm | pypi | maven) sources=$2 ;; *) die "--from takes npm, pypi or maven, not $2" ;; esac
 		shift
 		;;
-	-*) die "usage: $0 [--from npm|pypi|maven] [FILE]" ;;
+	--platform)
+		[ $# -gt 1 ] || die "--platform takes one such as linux-amd64"
+		target=$2
+		shift
+		;;
+	-*) die "usage: $0 [--from npm|pypi|maven] [--platform OS-ARCH] [FILE]" ;;
 	*) file=$1 ;;
 	esac
 	shift
 done
 
-target=$(platform)
+[ -n "$target" ] || target=$(platform)
 if [ -z "$file" ]; then
 	case $target in darwin-*) ext=dylib ;; *) ext=so ;; esac
 	file=$(dirname "$0")/../bin/libonnxruntime.$ext

@@ -117,6 +117,6 @@ the worker. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.`,
 	root.SetIn(p.in)
 	root.SetOut(p.out)
 	root.SetErr(p.err)
-	root.AddCommand(p.upCommand(), p.workerCommand(), p.gatewayCommand(), p.modelCommand(), p.loadCommand(), p.reportCommand(), p.dlqCommand(), p.topicsCommand(), p.versionCommand(), p.configCommand())
+	root.AddCommand(p.upCommand(), p.workerCommand(), p.gatewayCommand(), p.modelCommand(), p.loadCommand(), p.reportCommand(), p.dlqCommand(), p.readyCommand(), p.topicsCommand(), p.versionCommand(), p.configCommand())
 	return root
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"runtime"
@@ -12,8 +13,12 @@ import (
 	"github.com/millrace/millrace/model/onnx"
 )
 
-// version is set by the linker.
-var version = "dev"
+// version and revision are set by the linker; the revision where Go finds no
+// repository around the source, which is so in the image's build.
+var (
+	version  = "dev"
+	revision string //nolint:gochecknoglobals // a constant that the linker sets
+)
 
 func (p *program) versionCommand() *cobra.Command {
 	return &cobra.Command{
@@ -40,7 +45,7 @@ func commit() string {
 	if !ok {
 		return "unknown"
 	}
-	revision, dirty := "unknown", ""
+	revision, dirty := cmp.Or(revision, "unknown"), ""
 	for _, s := range info.Settings {
 		switch s.Key {
 		case "vcs.revision":
