@@ -64,17 +64,19 @@ type config struct {
 	split   bool
 	trees   bool
 	gateway bool
+	swaps   int
+	rate    int
 	gogc    string
 	binary  string
 }
 
 const usage = `Measures the worker against its two limits and prints a table of ratios.
 
-  make bench                                  both models, and the gateway, 5 repetitions, 5 minutes
+  make bench                                  both models, swaps and the gateway, 5 repetitions, 6 minutes
   make bench ARGS="--model mlp --repeats 9"   one model, a narrower spread
-  make bench ARGS="--records 20000"           a quick look
-  make bench ARGS="--model none"              forests and the gateway alone, two minutes
-  make bench ARGS="--model none --trees=false"   the gateway alone
+  make bench ARGS="--records 20000 --swaps 0" a quick look
+  make bench ARGS="--model none --swaps 0"    forests and the gateway alone, two minutes
+  make bench ARGS="--model none --trees=false --gateway=false"   changes of version under load alone
 
 Flags:
 `
@@ -94,6 +96,8 @@ func parse(args []string) (config, error) {
 	flags.BoolVar(&cfg.split, "split", false, "measure the worker with versions beside the model too")
 	flags.BoolVar(&cfg.trees, "trees", true, "measure forests natively and in ONNX Runtime too")
 	flags.BoolVar(&cfg.gateway, "gateway", true, "measure a gateway beside a bare round trip through Kafka and a plain HTTP server too")
+	flags.IntVar(&cfg.swaps, "swaps", 6, "changes of version under load, each beside a window without one; 0 leaves them out")
+	flags.IntVar(&cfg.rate, "rate", 2000, "requests a second while versions change")
 	flags.StringVar(&cfg.gogc, "gogc", "400", "GOGC of all measured processes; 400 is the worker's own setting")
 	flags.StringVar(&cfg.binary, "millrace", "", "`path` of the binary to measure; empty builds it")
 	if err := flags.Parse(args); err != nil {
@@ -116,6 +120,9 @@ func parse(args []string) (config, error) {
 	}
 	if cfg.repeats < 1 {
 		errs = append(errs, errors.New("--repeats: must be 1 or above"))
+	}
+	if cfg.swaps < 0 || cfg.rate < 1 {
+		errs = append(errs, errors.New("--swaps: must be 0 or above; --rate: must be 1 or above"))
 	}
 	if flags.NArg() > 0 {
 		errs = append(errs, fmt.Errorf("unknown argument %q; --help shows the flags", flags.Arg(0)))

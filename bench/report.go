@@ -12,7 +12,7 @@ import (
 const target = 0.9
 
 // report writes the tables.
-func report(w io.Writer, cfg config, results []*result, forests []*treeResult, web *gatewayResult) error {
+func report(w io.Writer, cfg config, results []*result, forests []*treeResult, s *swaps, web *gatewayResult) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s/%s, %d cores shared by all processes, %s, GOGC=%s, %d repetitions: medians, with the least and the most.\n",
 		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), cfg.gogc, cfg.repeats)
@@ -21,6 +21,9 @@ func report(w io.Writer, cfg config, results []*result, forests []*treeResult, w
 	}
 	for _, f := range forests {
 		f.write(&b)
+	}
+	if s != nil {
+		s.write(&b)
 	}
 	if web != nil {
 		web.write(&b)

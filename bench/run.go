@@ -46,8 +46,8 @@ func benchmark(ctx context.Context, cfg config) (err error) {
 			return err
 		}
 	}
-	if len(cfg.models) == 0 && !cfg.gateway {
-		return report(os.Stdout, cfg, nil, forests, nil)
+	if len(cfg.models) == 0 && cfg.swaps == 0 && !cfg.gateway {
+		return report(os.Stdout, cfg, nil, forests, nil, nil)
 	}
 	// Nothing of this process's environment: it is measured as it is by default.
 	b.env = []string{"HOME=" + b.dir, "TMPDIR=" + b.dir, "GOGC=" + b.gogc}
@@ -76,13 +76,19 @@ func benchmark(ctx context.Context, cfg config) (err error) {
 		}
 		results = append(results, r)
 	}
+	var s *swaps
+	if cfg.swaps > 0 {
+		if s, err = b.swapped(ctx); err != nil {
+			return err
+		}
+	}
 	var web *gatewayResult
 	if cfg.gateway {
 		if web, err = b.measureGateway(ctx); err != nil {
 			return err
 		}
 	}
-	return report(os.Stdout, cfg, results, forests, web)
+	return report(os.Stdout, cfg, results, forests, s, web)
 }
 
 func (b *bench) build(ctx context.Context) error {

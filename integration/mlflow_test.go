@@ -65,7 +65,9 @@ func launchRegistry(t *testing.T, dir string, more []string, artifacts ...string
 	addr := freeAddr(t)
 	host, port, err := net.SplitHostPort(addr)
 	require.NoError(t, err)
-	env := append(inherited("MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false", "MLFLOW_DISABLE_TELEMETRY=true"), more...)
+	env := append(inherited("MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false", "MLFLOW_DISABLE_TELEMETRY=true",
+		// Webhooks go to public addresses by https alone, unless one says so.
+		"MLFLOW_WEBHOOK_ALLOWED_SCHEMES=http,https", "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS=true", "MLFLOW_WEBHOOK_CACHE_TTL=1"), more...)
 	r := &registry{url: "http://" + addr}
 	args := append([]string{
 		filepath.Join(venv, "bin", "mlflow"), "server", "--backend-store-uri", "sqlite:///" + filepath.Join(dir, "mlflow.db"),

@@ -20,8 +20,14 @@ import (
 // with their sum and k, so that an answer tells which version made it.
 func affine(t *testing.T, k int) string {
 	t.Helper()
+	return likeAffine(t, onnxtest.Version(k))
+}
+
+// likeAffine writes a model that takes what those do.
+func likeAffine(t *testing.T, onnx []byte) string {
+	t.Helper()
 	return onnxtest.Folder{
-		Model:   onnxtest.Version(k),
+		Model:   onnx,
 		Inputs:  `[{"name": "X", "type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 4]}}]`,
 		Outputs: `[{"name": "Y", "type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 2]}}]`,
 		Example: `{"inputs": [[1, 2, 3, 4]]}`,

@@ -69,6 +69,7 @@ native too. Beside these are Go's and the process's own, and ` + "`go_build_info
 		{"Worker: remote models", func(r prometheus.Registerer) { NewRemote(r) }},
 		{"Worker: versions beside a model's own", func(r prometheus.Registerer) { NewSplit(r) }},
 		{"Worker: the shadow", func(r prometheus.Registerer) { NewShadow(r) }},
+		{"Worker: what the pool knows of the registry", func(r prometheus.Registerer) { NewAnnounce(r) }},
 		{"Worker: the publishing", func(r prometheus.Registerer) { NewProducer(r) }},
 		{"Gateway", func(r prometheus.Registerer) { NewGateway(r); NewPredictions(r) }},
 		{"Both, when spans are exported", func(r prometheus.Registerer) { NewTracing(r) }},

@@ -7,11 +7,11 @@ import (
 	"github.com/millrace/millrace/model"
 )
 
-// reply answers with a prediction.
-func (e *executor) reply(ctx context.Context, t task, outputs []model.Tensor) {
+// reply answers with a prediction. It returns what made it an error instead.
+func (e *executor) reply(ctx context.Context, t task, outputs []model.Tensor) error {
 	if err := expired(t.item); err != nil {
 		e.refuse(ctx, t, err)
-		return
+		return err
 	}
 	from := len(e.values)
 	err := e.guard(func() (err error) {
@@ -23,7 +23,7 @@ func (e *executor) reply(ctx context.Context, t task, outputs []model.Tensor) {
 	})
 	if err != nil {
 		e.refuse(ctx, t, err)
-		return
+		return err
 	}
 	if e.deps.Witness != nil && e.deps.Witness.Wants(t.rec, e.snap) {
 		t.outputs = outputs
@@ -32,6 +32,7 @@ func (e *executor) reply(ctx context.Context, t task, outputs []model.Tensor) {
 	e.send(ctx, t, wire.Answer{
 		Status: string(model.OK), ContentType: kind, HeaderLength: head, Value: e.values[from:len(e.values):len(e.values)],
 	})
+	return nil
 }
 
 // refuse answers with an error.

@@ -69,6 +69,7 @@ type executor struct {
 	// When the answers at hand came to be: once a call, for a look at the
 	// clock costs as much as the smallest model's row.
 	answered time.Time
+	took     time.Duration   // of the last call of the model
 	snap     *model.Snapshot // nil when none was reached
 	size     int             // of the last batch's values: a good guess for the next
 }

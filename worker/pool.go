@@ -40,6 +40,14 @@ type Cancellations interface {
 	Cancelled(r *kgo.Record) bool
 }
 
+// Outcomes learns how the versions of a model do.
+type Outcomes interface {
+	// Observe is told, once a call of a snapshot's model, that n requests were
+	// answered or failed by the model's fault, and how long the call took. A
+	// call that failed and was split counts as the calls that came of it.
+	Observe(s *model.Snapshot, ok bool, took time.Duration, n int)
+}
+
 // Deps is what a pool works with.
 type Deps struct {
 	Logger        *slog.Logger
@@ -51,6 +59,7 @@ type Deps struct {
 	Router        Router            // nil: a request runs on the model that it names
 	Witness       Witness           // nil: nobody looks
 	Traces        *tracing.Worker   // nil: no request is followed
+	Outcomes      Outcomes          // nil: nobody asks
 }
 
 // Pool batches records and runs the model on them.

@@ -34,12 +34,19 @@ func (e *executor) predict(ctx context.Context, tasks []task, limit time.Duratio
 		}
 	}
 	if err == nil {
+		failed := 0
 		for i, t := range tasks {
-			e.reply(ctx, t, cut[i])
+			if faulty(e.reply(ctx, t, cut[i])) {
+				failed++
+			}
 		}
+		e.observe(len(tasks)-failed, failed)
 		return
 	}
 	if len(tasks) == 1 || ctx.Err() != nil || transient(err) {
+		if ctx.Err() == nil && faulty(err) {
+			e.observe(0, len(tasks))
+		}
 		for _, t := range tasks {
 			e.refuse(ctx, t, err)
 		}
@@ -61,7 +68,8 @@ func (e *executor) call(ctx context.Context, tasks []task, limit time.Duration) 
 			outputs, err = e.bounded(ctx, e.limitOf(tasks, limit))
 			return err
 		})
-		e.deps.Metrics.Phase.WithLabelValues(metrics.PhasePredict).Observe(time.Since(start).Seconds())
+		e.took = time.Since(start)
+		e.deps.Metrics.Phase.WithLabelValues(metrics.PhasePredict).Observe(e.took.Seconds())
 		e.followCall(tasks, start, err)
 		return err
 	})

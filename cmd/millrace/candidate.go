@@ -39,7 +39,7 @@ func (w *runningWorker) newCandidate(ref shareRef, log *slog.Logger, fail func(e
 	if err != nil {
 		return nil, err
 	}
-	t = w.versions.follow(t, nil)
+	t = w.versions.follow(w.announced(t), nil)
 	resolve, load := t.Resolve, t.Load
 	t.Resolve = func(ctx context.Context) (follow.Resolved, error) { return c.resolve(ctx, resolve) }
 	t.Load = func(ctx context.Context, r follow.Resolved) (*model.Snapshot, error) {

@@ -46,7 +46,10 @@ func (w *runningWorker) deliver(log *slog.Logger, reg *prometheus.Registry, coun
 		Logger: log, Metrics: metrics.NewProducer(reg), Topics: w.cfg.Topics, Group: w.cfg.Consumer.Group,
 		Worker: w.host, Opts: client, ErrorBody: errorBody,
 	}
-	work := worker.Deps{Logger: log, Metrics: counted, Source: w.follower, Cancellations: w.cancelled, Routes: w.cfg.Topics.Routes.Models(), Traces: w.traces}
+	work := worker.Deps{
+		Logger: log, Metrics: counted, Source: w.follower, Cancellations: w.cancelled, Routes: w.cfg.Topics.Routes.Models(),
+		Outcomes: w.follower, Traces: w.traces,
+	}
 	w.divide(&work)
 	switch w.cfg.Pool.Delivery {
 	case exactlyOnce:

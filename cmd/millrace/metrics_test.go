@@ -39,6 +39,7 @@ func declared() []string {
 	metrics.NewRemote(&c)
 	metrics.NewSplit(&c)
 	metrics.NewShadow(&c)
+	metrics.NewAnnounce(&c)
 	metrics.NewGateway(&c)
 	metrics.NewPredictions(&c)
 	metrics.NewTracing(&c)
@@ -211,6 +212,8 @@ func TestEverySeriesMoves(t *testing.T) {
 	require.Zero(t, worker.stop(t), worker.err.String())
 	seen.queue(t, c)
 	seen.remote(t, c)
+	seen.rollback(t, c)
+	seen.together(t, c)
 	seen.stall(t, c)
 	seen.beside(t, c)
 

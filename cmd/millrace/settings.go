@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 
+	"github.com/millrace/millrace/announce"
 	"github.com/millrace/millrace/consumer"
 	"github.com/millrace/millrace/gateway"
 	"github.com/millrace/millrace/internal/kafka"
@@ -116,6 +117,7 @@ type workerConfig struct {
 	Shares      sharesConfig       `envPrefix:"MILLRACE_"`
 	Split       split.Config       `envPrefix:"MILLRACE_"`
 	Shadow      shadow.Config      `envPrefix:"MILLRACE_"`
+	Announce    announce.Config    `envPrefix:"MILLRACE_"`
 	Source      sourceConfig
 	Traces      otlp.Config
 	Log         logConfig `envPrefix:"MILLRACE_"`

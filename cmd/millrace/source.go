@@ -13,6 +13,7 @@ import (
 	"github.com/millrace/millrace/bundled"
 	"github.com/millrace/millrace/metrics"
 	"github.com/millrace/millrace/model"
+	"github.com/millrace/millrace/model/follow"
 	"github.com/millrace/millrace/model/load"
 	"github.com/millrace/millrace/model/mlflow"
 	"github.com/millrace/millrace/model/mlflow/blobstore"
@@ -161,6 +162,7 @@ func (s *modelSource) open(ctx context.Context, r mlflow.Resolved, maxBatch int)
 	if err != nil {
 		return nil, err
 	}
+	follow.Reached(ctx, follow.StepDownloaded)
 	environments := ""
 	if home, err := s.home(); err == nil { // else only what needs it says so
 		environments = filepath.Join(home, "environments")
@@ -170,6 +172,7 @@ func (s *modelSource) open(ctx context.Context, r mlflow.Resolved, maxBatch int)
 		Limits: s.limits(), Flavor: s.cfg.Runtime.Flavor, Logger: s.log,
 		Lanes: s.cfg.Runtime.Lanes, Library: s.cfg.Runtime.Library, MaxBatch: maxBatch,
 		PyFunc: s.cfg.Runtime.PyFunc, Environ: s.env, EnvDir: environments, Processes: s.processes,
+		Opened: func() { follow.Reached(ctx, follow.StepLoaded) },
 	})
 	if err != nil {
 		release()

@@ -175,6 +175,7 @@ func candidateObserver(m *metrics.Models, changed func(), announce bool, answers
 			}
 			changed()
 		},
+		Stepped: o.Stepped, RolledBack: o.RolledBack,
 	}
 }
 

@@ -34,7 +34,8 @@ func TestWorkerStartsWithoutTheRegistry(t *testing.T) {
 	require.Zero(t, got.code, got.err)
 
 	env := home(t, "MLFLOW_TRACKING_URI="+front.URL, "MILLRACE_MODEL_CACHE_DIR="+filepath.Join(t.TempDir(), "cache"),
-		"MILLRACE_MODEL_POLL=100ms", "MILLRACE_MODEL_RETRY_MIN=50ms", "MILLRACE_MODEL_STALE_AFTER=200ms")
+		"MILLRACE_MODEL_POLL=100ms", "MILLRACE_MODEL_RETRY_MIN=50ms", "MILLRACE_MODEL_STALE_AFTER=200ms",
+		"MILLRACE_TOPIC_MODELS=none") // whose last word would do as well
 	worker := func(more ...string) *process {
 		return start(t, append(env, more...), "worker", "--model", "models:/sums@champion", "--brokers", c.ListenAddrs()[0])
 	}

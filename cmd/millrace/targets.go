@@ -55,12 +55,23 @@ func (s *modelSource) target(m modelRef, maxBatch int, fail func(error)) (follow
 			if errors.Is(err, onnx.ErrNoLibrary) {
 				fail(err)
 			}
+			if err == nil && r.Announced && r.Withdrawn == nil && r.Stale == nil {
+				mem.keep(resolved, nil) // the registry said so, if to another
+			}
 			if err == nil {
 				mem.loaded(resolved)
 			}
 			return snap, err
 		},
 	}, nil
+}
+
+// polled counts that the registry was asked.
+func polled(m *metrics.Models, name string, err error) {
+	m.Polls.WithLabelValues(name, resultOf(err)).Inc()
+	if err == nil {
+		m.LastPoll.WithLabelValues(name).SetToCurrentTime()
+	}
 }
 
 func resultOf(err error) string {
@@ -74,10 +85,10 @@ func resultOf(err error) string {
 func modelObserver(m *metrics.Models) follow.Observer {
 	served := &servings{n: make(map[[2]string]int)}
 	return follow.Observer{
-		Polled: func(name string, err error) {
-			m.Polls.WithLabelValues(name, resultOf(err)).Inc()
+		Polled: func(name string, err error) { polled(m, name, err) },
+		Heard: func(name string, at time.Time, err error) {
 			if err == nil {
-				m.LastPoll.WithLabelValues(name).SetToCurrentTime()
+				m.LastPoll.WithLabelValues(name).Set(float64(at.UnixMilli()) / 1e3)
 			}
 		},
 		Loaded: func(name string, took time.Duration, err error) {
@@ -97,6 +108,18 @@ func modelObserver(m *metrics.Models) follow.Observer {
 			m.Unloads.WithLabelValues(s.Name, string(why)).Inc()
 			served.end(m, s)
 		},
+		Stepped: func(name string, s follow.Step) {
+			m.Steps.WithLabelValues(name, s.Step).Inc()
+			if s.Seconds > 0 {
+				m.StepSeconds.WithLabelValues(s.Step).Observe(s.Seconds)
+			}
+		},
+		Compared: func(name string, distance float64) { m.Distance.WithLabelValues(name).Set(distance) },
+		RolledBack: func(now, _ *model.Snapshot, reason string) {
+			m.Rollbacks.WithLabelValues(now.Name, reason).Inc()
+		},
+		OnProbation: func(name string, on bool) { m.OnProbation.WithLabelValues(name).Set(number(on)) },
+		LeftAlone:   func(name string, on bool) { m.LeftAlone.WithLabelValues(name).Set(number(on)) },
 	}
 }
 
@@ -126,4 +149,12 @@ func (v *servings) end(m *metrics.Models, s *model.Snapshot) {
 	delete(v.n, key)
 	m.Serving.DeleteLabelValues(s.Name, s.Version, s.Flavor)
 	m.Bytes.DeleteLabelValues(s.Name, s.Version)
+}
+
+// number is a gauge's truth.
+func number(on bool) float64 {
+	if on {
+		return 1
+	}
+	return 0
 }

@@ -59,7 +59,7 @@ func (v *versions) share(r follow.Resolved) *model.Snapshot {
 	m.users++
 	s := m.snapshot
 	return model.Open(&model.Snapshot{
-		Name: r.Name, Version: r.Version, Identity: s.Identity, Source: s.Source, Flavor: s.Flavor, Loaded: s.Loaded, Bytes: s.Bytes,
+		Name: r.Name, Version: r.Version, Identity: s.Identity, Source: s.Source, Flavor: s.Flavor, Loaded: s.Loaded, Bytes: s.Bytes, Example: s.Example,
 		Signature: s.Signature, Codec: s.Codec, Model: &user{Model: m.model, of: v, shared: m},
 	})
 }
@@ -76,7 +76,7 @@ func (v *versions) keep(s *model.Snapshot) *model.Snapshot {
 		v.loaded = make(map[string]*sharedModel)
 	}
 	like := &model.Snapshot{
-		Identity: s.Identity, Source: s.Source, Flavor: s.Flavor, Loaded: s.Loaded, Bytes: s.Bytes, Signature: s.Signature, Codec: s.Codec,
+		Identity: s.Identity, Source: s.Source, Flavor: s.Flavor, Loaded: s.Loaded, Bytes: s.Bytes, Example: s.Example, Signature: s.Signature, Codec: s.Codec,
 	}
 	m := &sharedModel{snapshot: like, model: s.Model, users: 1}
 	v.loaded[s.Identity] = m

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/millrace/millrace/announce"
 	"github.com/millrace/millrace/cancellation"
 	"github.com/millrace/millrace/card"
 	"github.com/millrace/millrace/internal/admin"
@@ -87,6 +88,7 @@ type runningWorker struct {
 	source   *modelSource
 	intake   intake
 	follower *follow.Follower
+	board    *announce.Board // what the pool knows of the registry
 	// The requests that nobody waits for any more.
 	cancelled *cancellation.List
 	cards     *card.Publisher // tells gateways what is served
@@ -114,6 +116,9 @@ func (p *program) startWorker(ctx context.Context, all *parts, cfg workerConfig,
 	w.source.remote = metrics.NewRemote(reg)
 	counted, models := metrics.NewWorker(reg), metrics.NewModels(reg)
 	w.source.processes = processObserver{models}
+	if w.board, err = w.newBoard(log, reg, models, kafkaOpts); err != nil {
+		return nil, err
+	}
 	if w.follower, err = w.newFollower(all, log, models, counted); err != nil {
 		return nil, err
 	}
@@ -136,6 +141,7 @@ func (p *program) startWorker(ctx context.Context, all *parts, cfg workerConfig,
 
 	server := &admin.Server{Listener: probes, Handler: w.handler(reg)}
 	all.start(ctx, "probes", endLimit, server.Run)
+	all.start(ctx, "announcements", endLimit, w.board.Run)
 	all.start(ctx, "models", endLimit, w.follower.Run)
 	w.startBeside(ctx, all)
 	all.start(ctx, "cancellations", endLimit, w.cancelled.Run)
@@ -183,6 +189,10 @@ func (w *runningWorker) handler(reg *prometheus.Registry) http.Handler {
 		admin.WriteJSON(rw, http.StatusOK, w.status())
 	})
 	mux.Handle("/models", admin.OnlyMethod("GET, HEAD"))
+	if w.cfg.Announce.Secret+w.cfg.Announce.SecretFile != "" {
+		mux.Handle("POST /webhooks/mlflow", w.board.Webhook())
+		mux.Handle("/webhooks/mlflow", admin.OnlyMethod("POST"))
+	}
 	return mux
 }
 
@@ -229,7 +239,7 @@ func (w *runningWorker) newFollower(all *parts, log *slog.Logger, m *metrics.Mod
 		if err != nil {
 			return nil, err
 		}
-		targets = append(targets, given.watch(w.remember(t)))
+		targets = append(targets, given.watch(w.remember(w.announced(t))))
 	}
 	if err := w.checkNames(targets); err != nil {
 		return nil, err

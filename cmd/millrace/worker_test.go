@@ -31,7 +31,7 @@ func newKafka(t *testing.T, port string) *kfake.Cluster {
 
 func createAll(t *testing.T, c *kfake.Cluster, partitions int32) {
 	t.Helper()
-	for _, topic := range []string{requests, results, dead, "inference.replies", "inference.cancellations", "inference.predictions", "inference.cards"} {
+	for _, topic := range []string{requests, results, dead, "inference.replies", "inference.cancellations", "inference.predictions", "inference.cards", "inference.models"} {
 		require.NoError(t, c.CreateTopic(topic, partitions, nil))
 	}
 }

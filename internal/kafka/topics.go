@@ -25,6 +25,7 @@ type Topics struct {
 	Cancelled   string `env:"TOPIC_CANCELLATIONS" envDefault:"inference.cancellations" help:"Requests whose caller went away are named here; none: they are run all the same."`
 	Kept        string `env:"TOPIC_PREDICTIONS" envDefault:"inference.predictions" help:"Answers to the gateways' asynchronous requests are written here; none: there are no such requests."`
 	Shadow      string `env:"TOPIC_SHADOW" envDefault:"inference.shadow" help:"Results of MILLRACE_SHADOW are written here; none: they are compared, and shown in the metrics alone."`
+	Models      string `env:"TOPIC_MODELS" envDefault:"inference.models" help:"What the registry says of the models is announced here, compacted, so that a pool asks it as one; none: each worker asks by itself."`
 	Routes      Routes `env:"ROUTES" help:"More topics that requests are read from, each with the model of requests that name none: topic=name, topic=name@alias or topic=name/version, separated by commas. TOPIC_REQUESTS may be among them."`
 	Card        string `env:"TOPIC_CARDS" envDefault:"inference.cards" help:"What the workers serve is told to the gateways here, compacted; none: models are not described."`
 	Partitions  int32  `env:"TOPIC_PARTITIONS" envDefault:"12" help:"Partitions of a topic that has to be created."`
@@ -37,7 +38,7 @@ const NoTopic = "none"
 // Names lists the topics.
 func (t Topics) Names() []string {
 	names := append(t.Intake(), t.Results, t.Replies, t.DeadLetters)
-	for _, name := range []string{t.Cancellations(), t.Predictions(), t.Shadows(), t.Cards()} {
+	for _, name := range []string{t.Cancellations(), t.Predictions(), t.Shadows(), t.Cards(), t.Announcements()} {
 		if name != "" {
 			names = append(names, name)
 		}
@@ -47,6 +48,9 @@ func (t Topics) Names() []string {
 
 // Intake lists the topics that requests are read from, Requests first.
 func (t Topics) Intake() []string { return t.Routes.With(t.Requests) }
+
+// Announcements is the topic of models, "" when there is to be none.
+func (t Topics) Announcements() string { return Optional(t.Models) }
 
 // Cancellations is the topic of that name, "" when there is to be none.
 func (t Topics) Cancellations() string { return Optional(t.Cancelled) }
@@ -82,8 +86,9 @@ func (t Topics) Validate() error {
 		{"TOPIC_PREDICTIONS", t.Predictions()},
 		{"TOPIC_SHADOW", t.Shadows()},
 		{"TOPIC_CARDS", t.Cards()},
+		{"TOPIC_MODELS", t.Announcements()},
 	} {
-		if v.topic == "" && slices.Contains([]string{"TOPIC_CANCELLATIONS", "TOPIC_PREDICTIONS", "TOPIC_SHADOW", "TOPIC_CARDS"}, v.name) {
+		if v.topic == "" && slices.Contains([]string{"TOPIC_CANCELLATIONS", "TOPIC_PREDICTIONS", "TOPIC_SHADOW", "TOPIC_CARDS", "TOPIC_MODELS"}, v.name) {
 			continue
 		}
 		if !legal.MatchString(v.topic) || v.topic == "." || v.topic == ".." {
@@ -136,6 +141,8 @@ func EnsureTopics(ctx context.Context, cl *kgo.Client, t Topics, logger *slog.Lo
 			partitions, configs = 1, map[string]*string{
 				"cleanup.policy": new("compact,delete"), "retention.ms": new("3600000"), "segment.ms": new("600000"), "min.cleanable.dirty.ratio": new("0.1"),
 			}
+		case t.Announcements(): // the last word on each reference; segments that end, or nothing is compacted
+			partitions, configs = 1, map[string]*string{"cleanup.policy": new("compact"), "segment.ms": new("3600000"), "min.cleanable.dirty.ratio": new("0.1")}
 		}
 		made, err := adm.CreateTopic(ctx, partitions, t.Replication, configs, name)
 		switch {

@@ -39,7 +39,8 @@ func (f *Follower) beside(ctx context.Context) {
 }
 
 // shrink unloads the models unused for longest while those that are loaded
-// take more than the budget: never one that a batch holds, one that was loaded
+// take more than the budget, after the versions that are kept to go back to:
+// never one that a batch holds, one that was loaded
 // for requests that are about to run, one that is served elsewhere, or the last.
 func (f *Follower) shrink() {
 	if f.cfg.MemoryBudget == 0 {
@@ -51,11 +52,15 @@ func (f *Follower) shrink() {
 		var sum int64
 		var victim *target
 		var of *held
+		var spare *target
 		loaded, counted := 0, make(map[string]bool) // what several references name may be shared
 		for _, t := range f.all() {
 			h := t.current.Load()
 			if h == nil {
 				continue
+			}
+			if p := t.warm(); p != nil && p.snapshot.Bytes > 0 {
+				spare, sum = t, sum+p.snapshot.Bytes
 			}
 			loaded++
 			if !counted[h.snapshot.Identity] {
@@ -66,6 +71,10 @@ func (f *Follower) shrink() {
 				victim, of = t, h
 			}
 		}
+		if sum > f.cfg.MemoryBudget && spare != nil { // a version that serves is worth more than one to go back to
+			spare.letGo()
+			continue
+		}
 		if sum <= f.cfg.MemoryBudget || loaded < 2 || victim == nil {
 			return
 		}
@@ -75,6 +84,24 @@ func (f *Follower) shrink() {
 			victim.unloaded(of.snapshot, UnloadBudget)
 		}
 	}
+}
+
+// warm is the version before, while it is kept to go back to.
+func (t *target) warm() *held {
+	t.serving.Lock()
+	defer t.serving.Unlock()
+	return t.previous
+}
+
+// letGo gives up the version before.
+func (t *target) letGo() {
+	t.serving.Lock()
+	defer t.serving.Unlock()
+	if t.previous != nil {
+		t.log.Warn("the version before is let go before its time: the models loaded exceed MILLRACE_MODEL_MEMORY_BUDGET",
+			"model", t.previous.snapshot.Name, "version", t.previous.snapshot.Version)
+	}
+	t.endProbation()
 }
 
 // lastUse is when a request last asked for it, or when it was loaded.

@@ -114,6 +114,17 @@ func (t *target) absent(name string) error {
 // unload closes the target's model when its last batch lets go of it. What it
 // is called and what it looked like stays known.
 func (t *target) unload(h *held) bool {
+	t.serving.Lock()
+	defer t.serving.Unlock()
+	if !t.sleep(h) {
+		return false
+	}
+	t.retire(h)
+	t.endProbation()
+	return true
+}
+
+func (t *target) sleep(h *held) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.state.State == StateStopped || !t.current.CompareAndSwap(h, nil) {
@@ -121,7 +132,6 @@ func (t *target) unload(h *held) bool {
 	}
 	t.asleep, t.had, t.signature = true, true, h.snapshot.Signature
 	t.state.State, t.state.Bytes = StateUnloaded, 0
-	t.retire(h)
 	return true
 }
 
@@ -149,6 +159,6 @@ func (t *target) reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.swap(s)
+	t.swap(s, t.last)
 	return nil
 }

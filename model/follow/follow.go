@@ -26,18 +26,38 @@ type Resolved struct {
 	// Stale says why this is from memory: the registry could not be asked. nil
 	// when it was.
 	Stale error
+
+	Announced bool      // by another: the registry was not asked
+	At        time.Time // when that was so; zero is now
+
+	// Withdrawn is the version that the reference names, when the pool went back
+	// from it: all else is of the version that serves in its place.
+	Withdrawn *LeftAlone
 }
 
 // Observer is told what happens, for metrics. Any of its functions may be nil.
 // They are called from the goroutines of [Follower.Run].
 type Observer struct {
 	Polled func(model string, err error)
+	// Heard is called in place of it when the answer was announced.
+	Heard  func(model string, at time.Time, err error)
 	Loaded func(model string, took time.Duration, err error)
 	// Swapped gets the snapshot that serves from now on and the one before,
 	// which is nil the first time.
 	Swapped func(now, before *model.Snapshot)
 	// Unloaded gets what no longer serves and has no heir.
 	Unloaded func(s *model.Snapshot, why Unload)
+	// Stepped gets every step of a version.
+	Stepped func(model string, s Step)
+	// Compared gets how far the answers of a new version are from those of the
+	// current one; see [Comparison].
+	Compared func(model string, distance float64)
+	// RolledBack is told after Swapped was.
+	RolledBack func(now, bad *model.Snapshot, reason string)
+	// OnProbation is told whether the version before is kept warm, and LeftAlone
+	// whether a version is that the reference names.
+	OnProbation func(model string, on bool)
+	LeftAlone   func(model string, on bool)
 }
 
 // Target is one reference to follow.
@@ -57,6 +77,11 @@ type Target struct {
 	// Endpoint, unless it is nil, describes for GET /models where a model that
 	// is served elsewhere is reached.
 	Endpoint func() any
+	// Wake gets a duration when the reference should be resolved within that
+	// time. Withdraw is told of a version that was rolled back, and of the one
+	// that serves in its place; it must not wait. Both may be nil.
+	Wake     <-chan time.Duration
+	Withdraw func(ctx context.Context, bad LeftAlone, instead Resolved)
 }
 
 // Deps are what a [Follower] works with. Only Targets is required.

@@ -47,6 +47,7 @@ type registry struct {
 	models  []*fakeModel
 	swaps   int
 	polls   int
+	hold    chan struct{} // loads wait for it, when there is one
 }
 
 func (r *registry) set(version, identity string, err error) {
@@ -74,6 +75,12 @@ func (r *registry) resolve(context.Context) (follow.Resolved, error) {
 }
 
 func (r *registry) load(_ context.Context, v follow.Resolved) (*model.Snapshot, error) {
+	r.mu.Lock()
+	hold := r.hold
+	r.mu.Unlock()
+	if hold != nil {
+		<-hold
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.loads++

@@ -17,7 +17,9 @@ import (
 // closing path.
 type held struct {
 	snapshot *model.Snapshot
+	resolved Resolved
 	closed   chan struct{} // closed by the model's Close
+	outcomes *outcomes
 }
 
 // target follows one reference. Its loop's goroutine owns the fields without a
@@ -29,12 +31,21 @@ type target struct {
 	obs        Observer
 	compatible func(current, next *model.Signature) error
 
-	current atomic.Pointer[held]
+	current atomic.Pointer[held] // stored under serving, or taken away under mu
 	demand
 	closing sync.WaitGroup // retired snapshots that batches may still hold
 
-	mu    sync.Mutex
-	state Status // guarded by mu
+	serving  sync.Mutex    // held over every change of what serves; taken before mu
+	previous *held         // guarded by serving: to go back to, nil when there is none
+	until    time.Time     // guarded by serving: when previous is let go
+	alone    LeftAlone     // guarded by serving
+	good     Resolved      // guarded by serving: what serves in its place
+	slow     slowness      // guarded by serving: of what serves
+	swapped  chan struct{} // capacity 1: wakes the watch
+
+	mu      sync.Mutex
+	state   Status // guarded by mu
+	history []Step // guarded by mu, oldest first
 
 	closeErr error // guarded by mu
 
@@ -45,37 +56,32 @@ type target struct {
 	badCount int
 	badErr   error
 	said     string // the reason last logged
+	named    string // the identity last told to be resolved
 }
 
 func newTarget(t Target, cfg Config, d Deps) *target {
 	return &target{
 		Target: t, cfg: cfg, obs: d.Observer, compatible: d.Compatible,
-		log:   d.Log.With("reference", t.Reference),
-		state: Status{Reference: t.Reference, State: StateWaiting}, demand: newDemand(),
+		log:     d.Log.With("reference", t.Reference),
+		swapped: make(chan struct{}, 1),
+		state:   Status{Reference: t.Reference, State: StateWaiting}, demand: newDemand(),
 	}
 }
 
 // run polls until ctx is done, then retires what serves and waits for it.
 func (t *target) run(ctx context.Context) error {
 	t.begin()
+	var watch sync.WaitGroup
+	watch.Go(func() { t.watch(ctx) })
 	for ctx.Err() == nil {
 		round := t.pending()
 		wait := t.step(ctx)
 		t.tried(round)
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		case <-t.Moved:
-		case <-t.wanted:
-		}
-		timer.Stop()
+		t.rest(ctx, wait)
 	}
+	watch.Wait()
 	t.setState(StateStopped)
-	if h := t.current.Swap(nil); h != nil {
-		t.retire(h)
-		t.left(h)
-	}
+	t.stopServing()
 	t.closing.Wait()
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -93,6 +99,9 @@ func (t *target) step(ctx context.Context) time.Duration {
 		return jitter(t.cfg.Poll)
 	}
 	t.failed(err)
+	if errors.Is(err, errLeftAlone) {
+		return jitter(t.cfg.Poll) // nothing failed that could be tried again
+	}
 	// Never slower than the polling: the reference may move to a version that
 	// works while a broken one is left alone.
 	return min(t.backoff(t.failures), jitter(t.cfg.Poll))
@@ -108,13 +117,22 @@ func (t *target) poll(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("resolve: %w", err), t.reload(ctx))
 	}
+	left, good := t.leaves(r)
+	if left != nil && r.Withdrawn == nil {
+		t.last = good
+		return errors.Join(left, t.reload(ctx))
+	}
 	t.last = r
-	if h := t.current.Load(); h != nil && h.snapshot.Identity == r.Identity {
+	if h := t.current.Load(); h != nil && h.snapshot.Identity == r.Identity || t.goBack(r) {
 		t.forget()
-		return nil
+		return left
+	}
+	if t.named != r.Identity {
+		t.named = r.Identity
+		t.reached(r.Name, Step{Step: StepResolved, Version: r.Version, Identity: r.Identity})
 	}
 	if t.isAsleep() {
-		return nil // the next request that names it loads what is current then
+		return left // the next request that names it loads what is current then
 	}
 	if t.bad == r.Identity && time.Now().Before(t.badUntil) {
 		return t.lastLoadError() // downloading it again so soon would fail again
@@ -124,12 +142,12 @@ func (t *target) poll(ctx context.Context) error {
 		return nil //nolint:nilerr // a shutdown is no failure
 	}
 	if err != nil {
-		t.remember(r.Identity, err)
+		t.remember(r, err)
 		return t.lastLoadError()
 	}
 	t.forget()
-	t.swap(next)
-	return nil
+	t.swap(next, r)
+	return left
 }
 
 func (t *target) load(ctx context.Context, r Resolved) (*model.Snapshot, error) {
@@ -139,10 +157,15 @@ func (t *target) load(ctx context.Context, r Resolved) (*model.Snapshot, error) 
 	start := time.Now()
 	ctx, cancel := context.WithTimeoutCause(ctx, t.cfg.LoadTimeout, errLoadTimeout)
 	defer cancel()
+	ctx, done := t.withProgress(ctx, r)
 	s, err := t.Load(ctx, r)
 	if err == nil {
-		err = t.check(s)
-	} else if cause := context.Cause(ctx); errors.Is(cause, errLoadTimeout) {
+		done.reached(StepWarmed)
+		if r.Withdrawn == nil { // what is gone back to is not held against what it replaces
+			err = t.check(ctx, s)
+		}
+	}
+	if cause := context.Cause(ctx); err != nil && errors.Is(cause, errLoadTimeout) {
 		err = errors.Join(cause, err)
 	}
 	if t.obs.Loaded != nil {
@@ -156,44 +179,38 @@ func (t *target) load(ctx context.Context, r Resolved) (*model.Snapshot, error) 
 
 var errLoadTimeout = errors.New("loading took longer than MILLRACE_MODEL_LOAD_TIMEOUT")
 
-// check refuses a snapshot whose signature breaks requests that are answered
-// now, and closes it then.
-func (t *target) check(next *model.Snapshot) error {
+// check refuses a snapshot that must not take the place of the current one, and
+// closes it then.
+func (t *target) check(ctx context.Context, next *model.Snapshot) error {
 	current, known := t.lastSignature()
-	if !known || t.compatible == nil || t.cfg.AllowBreaking {
+	if !known {
 		return nil
 	}
-	if err := t.compatible(current, next.Signature); err != nil {
-		return errors.Join(fmt.Errorf("its signature breaks the current one (MILLRACE_MODEL_ALLOW_BREAKING=true takes it): %w", err),
-			next.Release())
+	if t.compatible != nil && !t.cfg.AllowBreaking {
+		if err := t.compatible(current, next.Signature); err != nil {
+			return errors.Join(fmt.Errorf("its signature breaks the current one (MILLRACE_MODEL_ALLOW_BREAKING=true takes it): %w", err),
+				next.Release())
+		}
+	}
+	if err := t.compare(ctx, next); err != nil {
+		return errors.Join(err, next.Release())
 	}
 	return nil
 }
 
-// swap publishes next and lets go of what it replaces.
-func (t *target) swap(next *model.Snapshot) {
-	h := &held{snapshot: next, closed: make(chan struct{})}
-	next.Model = &lateCloser{Model: next.Model, closed: h.closed}
-	old := t.current.Swap(h)
-	var before *model.Snapshot
-	if old != nil {
-		before = old.snapshot
-	}
-	t.served(next)
-	if t.obs.Swapped != nil {
-		t.obs.Swapped(next, before)
-	}
-	t.log.Info("model is serving", "model", next.Name, "version", next.Version, "flavor", next.Flavor)
-	if old != nil {
-		t.retire(old)
-	}
+// swap publishes next, which the follower owns from now on.
+func (t *target) swap(next *model.Snapshot, r Resolved) {
+	h := &held{snapshot: next, resolved: r, closed: make(chan struct{}), outcomes: newOutcomes()}
+	next.Model = &lateCloser{Model: next.Model, closed: h.closed, outcomes: h.outcomes}
+	t.succeed(h)
 }
 
 // lateCloser makes Close, which the last holder calls on its hot path, no more
 // than a signal: the janitor closes.
 type lateCloser struct {
 	model.Model
-	closed chan struct{}
+	closed   chan struct{}
+	outcomes *outcomes
 }
 
 func (c *lateCloser) Close() error {

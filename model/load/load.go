@@ -39,6 +39,9 @@ type Options struct {
 	Environ   map[string]string
 	EnvDir    string
 	Processes pyfunc.Observer
+
+	// Opened is called when the model is open and about to be warmed; may be nil.
+	Opened func()
 }
 
 // Open loads a folder. It fails, with the reason, on one that is incomplete,
@@ -73,6 +76,9 @@ func open(ctx context.Context, f *mlflow.Folder, o *Options) (_ *model.Snapshot,
 	codec, err := model.NewCodec(signature, m.Info(), o.Limits)
 	if err != nil {
 		return nil, err
+	}
+	if o.Opened != nil {
+		o.Opened()
 	}
 	example := exampleOf(f)
 	ready := m

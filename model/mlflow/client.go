@@ -26,6 +26,7 @@ type Client struct {
 	http *http.Client
 	auth string // the Authorization header, "" for none
 	log  *slog.Logger
+	memo memo
 }
 
 // New makes a client. Without a tracking URI it resolves folders alone.

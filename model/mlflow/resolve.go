@@ -87,6 +87,10 @@ func (c *Client) ofVersion(ctx context.Context, r Ref) func(*ModelVersion, error
 		if err := checkStatus(v.Status, v.StatusMessage); err != nil {
 			return Resolved{}, fmt.Errorf("version %s: %w", v.Version, err)
 		}
+		if out, known := c.memo.get(v); known {
+			out.Ref, out.Status = r, v.Status
+			return out, nil
+		}
 		uri, err := c.DownloadURI(ctx, v.Name, v.Version)
 		if err != nil {
 			return Resolved{}, err
@@ -103,7 +107,9 @@ func (c *Client) ofVersion(ctx context.Context, r Ref) func(*ModelVersion, error
 			return Resolved{}, err
 		}
 		out.ModelID = cmp.Or(out.ModelID, id)
-		return c.identified(out, v.Created), nil
+		out = c.identified(out, v.Created)
+		c.memo.put(v, out)
+		return out, nil
 	}
 }
 

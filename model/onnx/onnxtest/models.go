@@ -128,6 +128,28 @@ func Picky() []byte {
 	}.Bytes()
 }
 
+// Brittle answers as [Version] does, but a call with a row whose first value is
+// [PickySize] or more fails.
+func Brittle(k int) []byte {
+	return Graph{
+		Inputs:  []Value{{Name: "X", Elem: Float, Dims: []int64{-1, 4}}},
+		Outputs: []Value{{Name: "Y", Elem: Float, Dims: []int64{-1, 2}}},
+		Tensors: []Tensor{
+			{Name: "W", Dims: []int64{4, 2}, Floats: []float32{1, 0, 1, 0, 1, 0, 1, 0}},
+			{Name: "B", Dims: []int64{2}, Floats: []float32{0, float32(k)}},
+			{Name: "zeros", Dims: []int64{PickySize, 2}, Floats: make([]float32, 2*PickySize)},
+			{Name: "first", Dims: []int64{}, Ints: []int64{0}},
+		},
+		Nodes: []Node{
+			{Op: "Gemm", In: []string{"X", "W", "B"}, Out: []string{"sum"}},
+			{Op: "Gather", In: []string{"X", "first"}, Out: []string{"begins"}, Attrs: []Attr{{"axis", 1}}},
+			{Op: "Cast", In: []string{"begins"}, Out: []string{"i"}, Attrs: []Attr{{"to", Int64}}},
+			{Op: "Gather", In: []string{"zeros", "i"}, Out: []string{"nothing"}},
+			{Op: "Add", In: []string{"sum", "nothing"}, Out: []string{"Y"}},
+		},
+	}.Bytes()
+}
+
 // Slow answers X[N,1] with Y[N,1] = X after iterations of work on a large
 // matrix, to be cancelled in a test.
 func Slow(iterations int64) []byte {
