@@ -24,10 +24,10 @@ from sklearn.preprocessing import OneHotEncoder
 folder, host, port = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 rng = np.random.default_rng(7)
 N = 400
-a, b, n = rng.normal(size=N), rng.normal(size=N), rng.integers(0, 9, N)
+a, b, n = rng.uniform(0, 7, N), rng.uniform(0, 7, N), rng.integers(-9, 10, N)  # as the test draws them
 
 x = pd.DataFrame({"colour": rng.choice(["red", "blue", "grün"], N), "size": a, "count": n})
-y = np.where((x["colour"] == "red") & (a > 0) | (n > 6), "yes", "no")
+y = np.where((x["colour"] == "red") & (a > 3) | (n > 4), "yes", "no")
 texts = ColumnTransformer([("text", OneHotEncoder(handle_unknown="ignore"), ["colour"])], remainder="passthrough")
 model = make_pipeline(texts, LogisticRegression()).fit(x, y)
 mlflow.sklearn.save_model(model, folder / "sklearn", signature=infer_signature(x, model.predict(x)), serialization_format="cloudpickle")
@@ -38,9 +38,8 @@ booster = lgb.train({"objective": "regression", "num_leaves": 15, "seed": 3, "ve
 mlflow.lightgbm.save_model(booster, folder / "lightgbm", signature=infer_signature(x, booster.predict(x)))
 
 x = pd.DataFrame({"a": a, "b": np.where(rng.random(N) < 0.2, np.nan, b), "c": n * 1.5})
-labels = (a > 0).astype(int) + (n > 6)
-model = xgb.XGBClassifier(n_estimators=20, max_depth=4, random_state=3, n_jobs=1).fit(x, labels)
-model = model.get_booster()
+labels = (a > 3).astype(int) + (b > 4)
+model = xgb.XGBClassifier(n_estimators=20, max_depth=4, random_state=3, n_jobs=1).fit(x, labels).get_booster()
 mlflow.xgboost.save_model(model, folder / "xgboost", signature=infer_signature(x, model.predict(xgb.DMatrix(x))))
 
 app = fastapi.FastAPI()
