@@ -222,6 +222,9 @@ func writtenBodies(model string, columns []column, r *rand.Rand) []asked {
 	} {
 		all = append(all, asked{model, "application/json", body})
 	}
+	for _, form := range []string{"split", "records", "instances records"} {
+		all = append(all, asked{model, "application/json", inForm(form, append(slices.Clone(names), "ünknown"), [][]string{append(slices.Clone(row), `"\ud800"`)})})
+	}
 	table := inForm("csv", names, [][]string{row})
 	for _, body := range []string{"", "\n", strings.Join(names, ","), strings.Join(names, ",") + "\n", table + table, "x\n1\n", table + "1\n", table + "1,2,3,4,5,6\n", strings.ReplaceAll(table, "\n", "\r\n"), "\xff"} {
 		all = append(all, asked{model, "text/csv", body})

@@ -29,7 +29,7 @@ var tooLarge = map[string]*regexp.Regexp{
 
 // unreadable is half of a surrogate pair in a column that the model does not
 // have, or that takes any text for true.
-var unreadable = regexp.MustCompile(`"(ünknown|k)": (\[[^]]*)?"\\ud800"`)
+var unreadable = regexp.MustCompile(`"(ünknown|k)": (\[[^]]*)?"\\ud800"|"ünknown"\].*"\\ud800"\]`)
 
 var onPurpose = []difference{
 	{
