@@ -17,7 +17,7 @@ type guard struct {
 	waiting []*kgo.Record // in flight, but not handed to the pool
 }
 
-func newGuard() guard { return guard{Guard: poison.New(), gated: true} }
+func newGuard() guard { return guard{Guard: poison.New(poison.CrowdEnds), gated: true} }
 
 // acquitIdle ends a search in a partition that has nothing unanswered. end is
 // that of the log. mu is held.
@@ -131,7 +131,7 @@ func (l *lease) next(probationLasts int) (pass, bool) {
 		if l.running() > 0 {
 			return pass{}, false
 		}
-		n := g.Take(len(g.waiting), int64(probationLasts))
+		n := int(g.Take(int64(len(g.waiting)), int64(probationLasts)))
 		g.Name(g.waiting[n-1].Offset)
 		l.changes++
 		return pass{lease: l, n: n, mark: true}, true

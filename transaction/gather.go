@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"github.com/millrace/millrace/internal/poison"
 )
 
 // poll takes up to n records; it is ended by d, by a rebalance and by a stop.
@@ -37,13 +35,7 @@ func (l *lane) gather() (*cycle, error) {
 		return l.isolate(turn)
 	}
 	l.focus(nil)
-	if err := l.nameNew(); err != nil {
-		return nil, err
-	}
-	limit, searching := l.limit, l.searching()
-	if searching {
-		limit = min(limit, poison.Window)
-	}
+	limit, once := l.atOnce()
 	fetches := l.pollUntil(next, limit)
 	if l.hasMoved() {
 		// The session would abort what is begun now: it is told first, and
@@ -75,7 +67,7 @@ func (l *lane) gather() (*cycle, error) {
 	}
 	until, cancel := context.WithDeadline(l.stops.intake, c.begun.Add(l.cfg.Interval))
 	defer cancel()
-	for !searching && c.records < l.limit && c.bytes < l.member.MaxBytes/int64(len(l.lanes)) && until.Err() == nil && len(l.blocked) == 0 {
+	for !once && c.records < l.limit && c.bytes < l.member.MaxBytes/int64(len(l.lanes)) && until.Err() == nil && len(l.blocked) == 0 {
 		more := l.poll(until, l.limit-c.records)
 		if !l.allNamed(more, true) {
 			c.fail(errUnnamed)

@@ -20,6 +20,11 @@ import (
 // whole is all of the turns: who has them has the pool for itself.
 func (t *Intake) whole() int64 { return int64(len(t.lanes)) }
 
+// crowds is the number of unclean ends in company before records are run alone:
+// with one more than the least, alone are those of a narrow window. To run one
+// alone costs a transaction.
+func (t *Intake) crowds() int { return min(poison.CrowdEnds+1, t.member.MaxAttempts-1) }
+
 // share takes the lane's share of the pool. It gives back what was polled, and
 // waits, when another lane has the pool for itself.
 func (l *lane) share() (bool, error) {
@@ -49,7 +54,7 @@ func (l *lane) nameNext(held *part, g *poison.Guard, offset int64) {
 	if l.alone != held || offset > g.Until || offset >= held.end {
 		return
 	}
-	if g.Try(offset, l.member.MaxAttempts-poison.CrowdEnds, true).Run {
+	if g.Try(offset, l.member.MaxAttempts-l.crowds(), true).Run {
 		g.Isolate()
 	}
 }
@@ -157,7 +162,7 @@ func (l *lane) isolate(held *part) (*cycle, error) {
 	passed := request && !marked && g.Pass(held.committed, head.Offset)
 	var v poison.Verdict
 	if request && !marked && !passed {
-		v = g.Try(head.Offset, l.member.MaxAttempts-poison.CrowdEnds, true)
+		v = g.Try(head.Offset, l.member.MaxAttempts-l.crowds(), true)
 	}
 	if v.Wait > 0 {
 		held.again = time.Now().Add(v.Wait)

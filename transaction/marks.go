@@ -70,26 +70,18 @@ func (l *lane) allNamed(fetches kgo.Fetches, polledOnly bool) bool {
 	return ok
 }
 
-// searching says that a partition is on probation: a transaction has one poll
-// of no more than a window.
-func (l *lane) searching() bool {
+// atOnce is the most that a transaction may poll. While a partition is on
+// probation it has one poll, of no more than a window.
+func (l *lane) atOnce() (most int, once bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	most = l.limit
 	for _, held := range l.parts {
 		if held.guard.Stage() == poison.Probation && l.marking() {
-			return true
+			most, once = min(most, int(held.guard.Window())), true
 		}
 	}
-	return false
-}
-
-// nameNew says of partitions that have come that work on them begins, before
-// anything of them is polled: the client fetches it meanwhile.
-func (l *lane) nameNew() error {
-	if l.allNamed(nil, false) {
-		return nil
-	}
-	return l.name(nil)
+	return most, once
 }
 
 // name says of all partitions that work on them begins, and of what was polled
@@ -122,7 +114,7 @@ func (l *lane) name(fetches kgo.Fetches) error {
 func begin(g poison.Guard, from, upTo int64) poison.Guard {
 	g.Begin()
 	if g.Stage() == poison.Probation {
-		g.Name(max(from+poison.Window-1, upTo))
+		g.Name(max(from+g.Window()-1, upTo))
 	}
 	return g
 }
@@ -154,17 +146,18 @@ func (l *lane) mark(marks map[*part]poison.Guard) error {
 		}
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		topics := make(map[string][]kmsg.TxnOffsetCommitRequestTopicPartition)
+		at := make(map[string]int)
 		for held, g := range marks {
+			i, ok := at[held.topic]
+			if !ok {
+				i = len(req.Topics)
+				at[held.topic] = i
+				req.Topics = append(req.Topics, kmsg.TxnOffsetCommitRequestTopic{Topic: held.topic})
+			}
 			p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
 			p.Partition, p.Offset, p.LeaderEpoch = held.id, held.committed, held.epoch
 			p.Metadata = new(held.text(g.Marks, held.committed, held.epoch, l.space))
-			topics[held.topic] = append(topics[held.topic], p)
-		}
-		for topic, partitions := range topics {
-			t := kmsg.NewTxnOffsetCommitRequestTopic()
-			t.Topic, t.Partitions = topic, partitions
-			req.Topics = append(req.Topics, t)
+			req.Topics[i].Partitions = append(req.Topics[i].Partitions, p)
 		}
 		return nil
 	})
@@ -207,8 +200,8 @@ func (l *lane) advances(req *kmsg.TxnOffsetCommitRequest) error {
 				continue
 			}
 			g := held.guard
-			if g.Stage() == poison.Probation {
-				g.Take(int(min(p.Offset-held.committed, poison.Window)), 2*int64(l.most()))
+			if g.Stage() == poison.Probation { // for as many as an ended lane can have had in flight
+				g.Take(p.Offset-held.committed, int64(l.most()))
 			}
 			g.Answered(p.Offset)
 			g.Pass(p.Offset, checkpoint.Unknown)

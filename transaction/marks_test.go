@@ -95,7 +95,7 @@ func TestWatchdogBlamesWhatStands(t *testing.T) {
 func TestSuspectsFollowOnEachOther(t *testing.T) {
 	virtual(t, 2, func(b *bench) {
 		b.fill(0, 40)
-		b.commit(0, checkpoint.Checkpoint{Offset: 2, Epoch: -1, Marks: checkpoint.Marks{Open: true, Crowd: 1, Suspect: unknown, Until: 9}})
+		b.commit(0, checkpoint.Checkpoint{Offset: 2, Epoch: -1, Marks: checkpoint.Marks{Open: true, Crowd: 2, Suspect: unknown, Until: 9}})
 		commits := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.TxnOffsetCommit}, Count: -1, Observe: true})
 		p := &pool{hold: true}
 		m := b.start(config(), p)
@@ -104,7 +104,7 @@ func TestSuspectsFollowOnEachOther(t *testing.T) {
 			time.Sleep(500 * time.Millisecond)
 			require.Equal(t, offset, p.recs[0].Offset)
 			require.Equal(t, 1, p.waiting())
-			require.Equal(t, checkpoint.Marks{Open: true, Alone: true, Crowd: 2, Suspect: offset, Until: 9}, b.checkpoint(0).Marks)
+			require.Equal(t, checkpoint.Marks{Open: true, Alone: true, Crowd: 3, Suspect: offset, Until: 9}, b.checkpoint(0).Marks)
 			p.answer(1)
 		}
 		b.until("the rest", func() bool { return p.waiting() > 1 })
@@ -123,7 +123,7 @@ func TestSuspectsFollowOnEachOther(t *testing.T) {
 func TestAnUnknownCommitIsNoAttempt(t *testing.T) {
 	virtual(t, 1, func(b *bench) {
 		b.fill(0, 6)
-		b.commit(0, checkpoint.Checkpoint{Offset: 2, Epoch: -1, Marks: checkpoint.Marks{Open: true, Crowd: 1, Suspect: unknown, Until: 4}})
+		b.commit(0, checkpoint.Checkpoint{Offset: 2, Epoch: -1, Marks: checkpoint.Marks{Open: true, Crowd: 2, Suspect: unknown, Until: 4}})
 		h := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.EndTxn}, Count: 12, Err: kerr.UnknownServerError})
 		m := b.start(config(), &pool{})
 		b.until("committed", func() bool { return b.committed() == 6 })

@@ -58,7 +58,7 @@ func (l *lane) assigned(_ context.Context, _ *kgo.Client, got map[string][]int32
 
 // open is called under mu.
 func (l *lane) open(p partition) *part {
-	opened := &part{partition: p, committed: unknown, polled: unknown, start: unknown, end: unknown, epoch: -1, guard: poison.New(), said: checkpoint.Unmarked()}
+	opened := &part{partition: p, committed: unknown, polled: unknown, start: unknown, end: unknown, epoch: -1, guard: poison.New(l.crowds()), said: checkpoint.Unmarked()}
 	opened.lease, opened.cancel = context.WithCancelCause(l.stops.work)
 	if old := l.parts[p]; old != nil {
 		old.cancel(ErrLost)
@@ -97,11 +97,6 @@ func (l *lane) starting(ctx context.Context, at map[string]map[int32]kgo.Offset)
 			l.mu.Unlock()
 		}
 	}
-	l.mu.Lock()
-	if l.interrupt != nil {
-		l.interrupt() // they are named before anything of them is polled
-	}
-	l.mu.Unlock()
 	l.askLag()
 	return at, nil
 }

@@ -106,8 +106,8 @@ func Overflows(room int, span int64, runs int) bool {
 	return min(span/8, int64(runs)*int64(uvarintLen(span))) > int64(room*3/4-head-epochsRoom)
 }
 
-// Fetched yields the checkpoints in a broker's answer. The client has found the names
-// of topics that come by their ids.
+// Fetched yields the checkpoints in a broker's answer, in which the client has
+// found the names of topics that came by their ids.
 func Fetched(resp *kmsg.OffsetFetchResponse, yield func(topic string, partition int32, cp Checkpoint)) {
 	for _, g := range resp.Groups {
 		for _, t := range g.Topics {

@@ -174,8 +174,7 @@ func TestFetched(t *testing.T) {
 	cp := Checkpoint{Offset: 5, Epoch: 2, Marks: Marks{Open: true, Suspect: Unknown, Until: Unknown}}
 	text, other := cp.Encode(Max), "kgo-1"
 	resp := &kmsg.OffsetFetchResponse{Groups: []kmsg.OffsetFetchResponseGroup{{Topics: []kmsg.OffsetFetchResponseGroupTopic{{
-		Topic: "in",
-		Partitions: []kmsg.OffsetFetchResponseGroupTopicPartition{
+		Topic: "in", Partitions: []kmsg.OffsetFetchResponseGroupTopicPartition{
 			{Partition: 0, Offset: 5, LeaderEpoch: 2, Metadata: &text},
 			{Partition: 1, Offset: 5, LeaderEpoch: 2, Metadata: &other},
 			{Partition: 2, Offset: 5, LeaderEpoch: 2, Metadata: &text, ErrorCode: 88},

@@ -10,8 +10,8 @@
 //   - probation: one lease did. A window of records is worked on at a time, and
 //     the commit before it says which. When all that the lease can have had is
 //     answered, the partition is free.
-//   - suspected: another did, within such a window. Its records are worked on
-//     one by one, with nothing else in flight in the process, and the commit
+//   - suspected: another did, within such a window, or a third, within a narrower
+//     one. Its records are worked on one by one, with nothing else in flight in the process, and the commit
 //     before each says which. The one that ends such a lease often enough is
 //     answered with an error, without being run.
 //
@@ -34,6 +34,8 @@ import (
 type Guard struct {
 	checkpoint.Marks
 	stage   Stage
+	crowds  int       // unclean ends in company after which records are run alone
+	narrow  bool      // on probation after two of them
 	left    int64     // records that probation lasts for at most
 	horizon int64     // the end of the log when probation began, or unknown
 	ready   time.Time // when the suspect may be run; zero until it could be
@@ -51,11 +53,13 @@ const (
 )
 
 const (
-	// CrowdEnds is the number of unclean ends in company after which records
-	// are under suspicion.
+	// CrowdEnds is the least number of unclean ends in company after which
+	// records are under suspicion.
 	CrowdEnds = 2
-	// Window is the number of records on probation at a time: a batch's.
-	Window = 64
+	// window is the number of records on probation at a time: a batch's.
+	window = 64
+	// narrow is that of those among which two workers have ended.
+	narrow = 8
 )
 
 // soloPause is the wait before a record is run that was alone at that many
@@ -67,9 +71,11 @@ func soloPause(solos int) time.Duration {
 	return min(time.Second<<(2*min(solos-1, 10)), 30*time.Second)
 }
 
-// New is the guard of a lease that no other left anything to.
-func New() Guard {
-	return Guard{Marks: checkpoint.Unmarked(), left: checkpoint.Unknown, horizon: checkpoint.Unknown}
+// New is the guard of a lease that no other left anything to. After crowds
+// unclean ends in company records are under suspicion: CrowdEnds, or one more,
+// before which those of the second are on probation in narrower windows.
+func New(crowds int) Guard {
+	return Guard{Marks: checkpoint.Unmarked(), crowds: crowds, left: checkpoint.Unknown, horizon: checkpoint.Unknown}
 }
 
 // Resume takes over the marks of an earlier lease. One that is open has not
@@ -79,13 +85,15 @@ func (g *Guard) Resume(m checkpoint.Marks) {
 	if m.Open && m.Alone {
 		g.Solo++
 	} else if m.Open {
-		g.Crowd = min(g.Crowd+1, CrowdEnds) // more of them say no more
+		g.Crowd = min(g.Crowd+1, g.crowds) // more of them say no more
 	}
 	switch {
 	case g.Crowd == 0:
 		g.stage = Fresh
 	case g.Crowd < CrowdEnds || g.Until < 0:
 		g.stage = Probation
+	case g.Crowd < g.crowds:
+		g.stage, g.narrow, g.horizon = Probation, true, g.Until+1
 	default:
 		g.stage = Suspected
 	}
@@ -154,14 +162,23 @@ func (g *Guard) Pass(watermark, head int64) bool {
 	return true
 }
 
+// Window is the number of records that may be worked on at once while on
+// probation.
+func (g *Guard) Window() int64 {
+	if g.narrow {
+		return narrow
+	}
+	return window
+}
+
 // Take returns how many of n records may be worked on at once while on
 // probation, which lasts for so many at most.
-func (g *Guard) Take(n int, lasts int64) int {
+func (g *Guard) Take(n, lasts int64) int64 {
 	if g.left < 0 {
 		g.left = lasts
 	}
-	n = int(min(Window, int64(n), g.left))
-	g.left -= int64(n)
+	n = min(g.Window(), n, g.left)
+	g.left -= n
 	return n
 }
 

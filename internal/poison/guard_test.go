@@ -33,7 +33,7 @@ func TestResume(t *testing.T) {
 		"closed after that":           {marks(false, false, 2, 1, 70), Suspected, 2, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := New()
+			g := New(CrowdEnds)
 			g.Resume(tt.found)
 			require.Equal(t, tt.stage, g.Stage())
 			require.Equal(t, tt.crowd, g.Crowd)
@@ -45,13 +45,13 @@ func TestResume(t *testing.T) {
 
 func TestProbation(t *testing.T) {
 	on := func() Guard {
-		g := New()
+		g := New(CrowdEnds)
 		g.Resume(checkpoint.Marks{Open: true, Suspect: unknown, Until: unknown})
 		return g
 	}
 	g := on()
-	require.Equal(t, 64, g.Take(1000, 100))
-	require.Equal(t, 36, g.Take(1000, 100), "it lasts for so many")
+	require.Equal(t, int64(64), g.Take(1000, 100))
+	require.Equal(t, int64(36), g.Take(1000, 100), "it lasts for so many")
 	g.Name(99)
 	require.True(t, g.Pass(50, unknown), "who gave them out knows that they are answered")
 	require.Equal(t, Free, g.Stage())
@@ -60,7 +60,7 @@ func TestProbation(t *testing.T) {
 	g = on()
 	g.Ends(20)
 	g.Ends(500) // came later
-	require.Equal(t, 20, g.Take(20, 1000))
+	require.Equal(t, int64(20), g.Take(20, 1000))
 	require.False(t, g.Pass(19, unknown))
 	require.True(t, g.Pass(20, unknown))
 
@@ -70,12 +70,31 @@ func TestProbation(t *testing.T) {
 	require.Equal(t, Free, g.Stage())
 }
 
+// With one more end in company, the window of the second is searched by narrower
+// ones.
+func TestNarrowProbation(t *testing.T) {
+	g := New(CrowdEnds + 1)
+	g.Resume(checkpoint.Marks{Open: true, Crowd: 1, Suspect: unknown, Until: 70})
+	require.Equal(t, Probation, g.Stage())
+	require.Equal(t, int64(8), g.Window())
+	g.Ends(20)
+	require.Equal(t, int64(8), g.Take(60, 1000))
+	g.Name(17)
+	require.False(t, g.Pass(18, unknown))
+	again := New(CrowdEnds + 1)
+	again.Resume(g.Marks)
+	require.Equal(t, Suspected, again.Stage())
+	require.Equal(t, int64(17), again.Until)
+	require.Equal(t, 3, again.Crowd)
+	require.True(t, g.Pass(71, unknown), "all of the window is answered")
+}
+
 // A suspect waits, unmarked, for longer each time that it was alone at an end.
 func TestSuspect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := checkpoint.Marks{Open: true, Crowd: 1, Suspect: unknown, Until: 70}
 		for solo, wait := range []time.Duration{0, time.Second, 4 * time.Second} {
-			g := New()
+			g := New(CrowdEnds)
 			g.Resume(m)
 			require.Equal(t, Suspected, g.Stage())
 			require.Equal(t, Verdict{}, g.Try(7, 3, false), "others are at work")
@@ -88,7 +107,7 @@ func TestSuspect(t *testing.T) {
 			require.Equal(t, checkpoint.Marks{Open: true, Alone: true, Crowd: 2, Solo: solo, Suspect: 7, Until: 70}, g.Marks)
 			m = g.Marks
 		}
-		g := New()
+		g := New(CrowdEnds)
 		g.Resume(m)
 		require.Equal(t, Verdict{Guilty: true}, g.Try(7, 3, false))
 		require.Equal(t, wire.Delivery{
