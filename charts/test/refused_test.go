@@ -6,9 +6,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestWrongValuesAreRefused(t *testing.T) {
-	for values, says := range map[string]string{
-		// By the schema.
+func TestTheSchemaRefuses(t *testing.T) {
+	refuses(t, map[string]string{
 		"config: {MILLRACE_GRUOP: a}":                                       "MILLRACE_GRUOP",
 		"worker: {config: {MILLRACE_MAX_BATCH: many}}":                      "MILLRACE_MAX_BATCH",
 		"config: {MILLRACE_DRAIN_TIMEOUT: 20}":                              "MILLRACE_DRAIN_TIMEOUT",
@@ -37,7 +36,12 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"rules: {runbookBase: docs/runbooks}":                               "runbookBase",
 		"cost: {replicaHour: cheap}":                                        "replicaHour",
 		"scaling: {}":                                                       "scaling",
-		// By the templates.
+	})
+}
+
+// What a schema cannot say.
+func TestTheTemplatesRefuse(t *testing.T) {
+	refuses(t, map[string]string{
 		"keda: {maxReplicas: 13}":                                                                    "keda.maxReplicas: 13 workers for 12 partitions",
 		"keda: {maxReplicas: 25, partitions: 24}":                                                    "25 workers for 24 partitions",
 		"keda: {enabled: false}\nworker: {replicas: 13}":                                             "worker.replicas: 13 workers for 12 partitions",
@@ -56,7 +60,12 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"secrets: {kafkaTLS: {name: x}}":                                                             "nothing would be encrypted",
 		"secrets: {mlflow: {name: a, tokenKey: b}, env: {MLFLOW_TRACKING_TOKEN: {name: a, key: b}}}": "secrets.mlflow has it",
 		"gateway: {enabled: false, ingress: {enabled: true}}":                                        "there is no gateway",
-	} {
+	})
+}
+
+func refuses(t *testing.T, wrong map[string]string) {
+	t.Helper()
+	for values, says := range wrong {
 		t.Run(values, func(t *testing.T) {
 			_, err := render(chart, values)
 			require.ErrorContains(t, err, says)
