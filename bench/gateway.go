@@ -86,34 +86,27 @@ func (b *bench) measureGateway(ctx context.Context) (_ *gatewayResult, err error
 	}
 
 	r := new(gatewayResult)
-	for i := range b.repeats + 1 { // the first is to warm up
-		length := gatewayRun
-		if i == 0 {
-			length = gatewayWarm
-		}
-		bare, err := b.bareTrip(ctx, length)
+	for i := range b.repeats {
+		bare, err := b.bareTrip(ctx)
 		if err != nil {
 			return nil, err
 		}
-		through, err := httpTrip(ctx, "http://"+addrs[1]+"/predict", gateway, length)
+		through, err := httpTrip(ctx, "http://"+addrs[1]+"/predict", gateway)
 		if err != nil {
 			return nil, err
 		}
-		plain, err := httpTrip(ctx, "http://"+addrs[0]+"/", web, length)
+		plain, err := httpTrip(ctx, "http://"+addrs[0]+"/", web)
 		if err != nil {
 			return nil, err
-		}
-		if i == 0 {
-			continue
 		}
 		r.bare, r.gateway, r.web = append(r.bare, bare), append(r.gateway, through), append(r.web, plain)
 		say("gateway %d/%d: p99 bare %.2f ms, gateway %.2f ms; CPU a request: gateway %.1f µs, net/http %.1f µs",
-			i, b.repeats, bare.p99(), through.p99(), through.micros(), plain.micros())
+			i+1, b.repeats, bare.p99(), through.p99(), through.micros(), plain.micros())
 	}
 	return r, b.topics.remove(ctx, gatewayRequests, gatewayReplies)
 }
 
-func (b *bench) bareTrip(ctx context.Context, length time.Duration) (t trip, err error) {
+func (b *bench) bareTrip(ctx context.Context) (t trip, err error) {
 	target, err := load.NewKafka(ctx, load.KafkaConfig{
 		Requests: gatewayRequests, Replies: gatewayReplies, ContentType: "application/json", Opts: []kgo.Opt{kgo.SeedBrokers(b.broker.addr)},
 	})
@@ -121,21 +114,27 @@ func (b *bench) bareTrip(ctx context.Context, length time.Duration) (t trip, err
 		return t, err
 	}
 	defer func() { err = errors.Join(err, target.Close()) }()
-	t.report, err = use(ctx, target, length)
+	if _, err := use(ctx, target, gatewayWarm); err != nil { // connections are opened
+		return t, err
+	}
+	t.report, err = use(ctx, target, gatewayRun)
 	return t, err
 }
 
-func httpTrip(ctx context.Context, url string, p *process, length time.Duration) (t trip, err error) {
+func httpTrip(ctx context.Context, url string, p *process) (t trip, err error) {
 	target, err := load.NewHTTP(load.HTTPConfig{URL: url, Connections: users})
 	if err != nil {
 		return t, err
 	}
 	defer func() { err = errors.Join(err, target.Close()) }()
+	if _, err := use(ctx, target, gatewayWarm); err != nil {
+		return t, err
+	}
 	before, err := p.cpu(ctx)
 	if err != nil {
 		return t, err
 	}
-	if t.report, err = use(ctx, target, length); err != nil {
+	if t.report, err = use(ctx, target, gatewayRun); err != nil {
 		return t, err
 	}
 	after, err := p.cpu(ctx)
@@ -143,7 +142,8 @@ func httpTrip(ctx context.Context, url string, p *process, length time.Duration)
 	return t, err
 }
 
-// use puts the users on. None of their requests may fail.
+// use puts the users on, one after the other, so that they do not move in step. None of
+// their requests may fail.
 func use(ctx context.Context, target load.Target, length time.Duration) (*load.Report, error) {
 	examples := bundled.Examples()
 	bodies := make([][]byte, len(examples))
@@ -152,7 +152,7 @@ func use(ctx context.Context, target load.Target, length time.Duration) (*load.R
 	}
 	report, err := load.Run(ctx, load.Config{
 		Target: target, Body: func(i int) []byte { return bodies[i%len(bodies)] }, Duration: length,
-		Users: users, SpawnRate: 10 * users, Think: userThink, Timeout: 10 * time.Second,
+		Users: users, SpawnRate: users, Think: userThink, Timeout: 10 * time.Second,
 	}, io.Discard)
 	if err == nil && (report.Requests == 0 || report.Failures > 0) {
 		err = fmt.Errorf("%d of %d requests failed: %v", report.Failures, report.Requests, report.Reasons)
