@@ -125,7 +125,7 @@ var errLeftAlone = errors.New("it was rolled back")
 
 // leaves says why a version is not taken that the reference names, and which
 // serves in its place. That it names another forgives the one before.
-func (t *target) leaves(r Resolved) (left error, good Resolved) {
+func (t *target) leaves(r Resolved) (good Resolved, left error) {
 	t.serving.Lock()
 	defer t.serving.Unlock()
 	if w := r.Withdrawn; w != nil {
@@ -133,17 +133,17 @@ func (t *target) leaves(r Resolved) (left error, good Resolved) {
 			t.alone = *w
 			t.showLeft()
 		}
-		return fmt.Errorf("version %s is left alone: %w: %s", w.Version, errLeftAlone, t.alone.Detail), r
+		return r, fmt.Errorf("version %s is left alone: %w: %s", w.Version, errLeftAlone, t.alone.Detail)
 	}
 	if t.alone.Identity == "" {
-		return nil, r
+		return r, nil
 	}
 	if t.alone.Identity != r.Identity || !t.alone.Until.IsZero() && !time.Now().Before(t.alone.Until) {
 		t.alone = LeftAlone{}
 		t.showLeft()
-		return nil, r
+		return r, nil
 	}
-	return fmt.Errorf("version %s is left alone: %w: %s", r.Version, errLeftAlone, t.alone.Detail), t.good
+	return t.good, fmt.Errorf("version %s is left alone: %w: %s", r.Version, errLeftAlone, t.alone.Detail)
 }
 
 // showProbation and showLeft tell the observer. The caller holds t.serving.

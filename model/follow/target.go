@@ -117,7 +117,7 @@ func (t *target) poll(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("resolve: %w", err), t.reload(ctx))
 	}
-	left, good := t.leaves(r)
+	good, left := t.leaves(r)
 	if left != nil && r.Withdrawn == nil {
 		t.last = good
 		return errors.Join(left, t.reload(ctx))
