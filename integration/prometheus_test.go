@@ -86,6 +86,9 @@ func TestRules(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), promtool, append([]string{"check", "rules"}, files...)...)
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(out))
+	cmd = exec.CommandContext(t.Context(), promtool, "check", "config", filepath.Join(root(t), "compose", "prometheus.yml"))
+	out, err = cmd.CombinedOutput()
+	require.NoError(t, err, string(out))
 	cmd = exec.CommandContext(t.Context(), promtool, "test", "rules", "alerts.yml")
 	cmd.Dir = dir
 	out, err = cmd.CombinedOutput()

@@ -2,6 +2,7 @@ package page
 
 import (
 	"encoding/json"
+	"slices"
 
 	"github.com/millrace/millrace/card"
 )
@@ -11,7 +12,7 @@ type object = map[string]any
 
 // OpenAPI describes the gateway, OpenAPI 3.1, with a schema and an example for each
 // model that the workers serve now.
-func OpenAPI(cards []card.Card) object {
+func OpenAPI(cards []card.Card) map[string]any {
 	bodies, examples, names := []any{}, object{}, []any{}
 	schemas := object{"Error": errorSchema(), "Predictions": object{
 		"type": "object", "properties": object{"predictions": object{}}, "required": []string{"predictions"},
@@ -215,10 +216,10 @@ func tensorSchema(dtype string, shape []int64) object {
 	case len(dtype) > 3 && (dtype[:3] == "int" || dtype[:4] == "uint"):
 		s = object{"type": "integer"}
 	}
-	for i := len(shape) - 1; i >= 0; i-- {
+	for _, size := range slices.Backward(shape) {
 		s = object{"type": "array", "items": s}
-		if shape[i] >= 0 {
-			s["minItems"], s["maxItems"] = shape[i], shape[i]
+		if size >= 0 {
+			s["minItems"], s["maxItems"] = size, size
 		}
 	}
 	return s

@@ -116,7 +116,7 @@ func TestThePagesAskNobodyElse(t *testing.T) {
 	Handle(mux)
 	get := func(path string) *httptest.ResponseRecorder {
 		w := httptest.NewRecorder()
-		mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		mux.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
 		return w
 	}
 	for path, kind := range map[string]string{"/": "text/html", "/docs": "text/html", "/ui/pool.js": "text/javascript", "/ui/docs.js": "text/javascript", "/ui/common.js": "text/javascript", "/ui/style.css": "text/css"} {

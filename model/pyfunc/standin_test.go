@@ -154,8 +154,9 @@ func standinDo(conn net.Conn, q *question, body string, i int) string {
 		leaked = append(leaked, bytes.Repeat([]byte{1}, n))
 	case "child": // which would live on
 		cmd := standinCommand()
-		hold, _, _ := os.Pipe()
-		cmd.Stdin = hold
+		read, write, _ := os.Pipe()
+		held = append(held, write) // or it is closed when nobody refers to it, which would end the child
+		cmd.Stdin = read
 		if cmd.Start() == nil {
 			_ = os.WriteFile(rest, []byte(strconv.Itoa(cmd.Process.Pid)), 0o600)
 		}
@@ -163,4 +164,7 @@ func standinDo(conn net.Conn, q *question, body string, i int) string {
 	return "ok"
 }
 
-var leaked [][]byte
+var (
+	leaked [][]byte
+	held   []*os.File
+)
