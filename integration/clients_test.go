@@ -21,7 +21,7 @@ import (
 // TestClients lets clients of the dialects that nobody here wrote ask a gateway: Triton's
 // over HTTP and gRPC, MLflow's own of a scoring server, and plain requests.
 func TestClients(t *testing.T) {
-	venv := fetched(t, "fetch-mlflow.sh")
+	venv := fetched(t, "fetch-venv.sh", "mlflow")
 	b := newBroker(t)
 	topics := kafka.Topics{
 		Requests: requests, Results: results, Replies: replies, DeadLetters: deadLetters, Cancelled: kafka.NoTopic, Kept: kafka.NoTopic,
