@@ -34,7 +34,7 @@ mkdir -p "$work/empty"
 base=millrace-standin:trixie
 if ! have "$base"; then
 	say "making Debian's base"
-	rm -rf "$work/debian"
+	rm -rf --one-file-system "$work/debian"
 	debootstrap --variant=minbase --include=ca-certificates,openssl trixie "$work/debian" >"$work/debootstrap.log" 2>&1 || {
 		say "debootstrap failed: see $work/debootstrap.log"
 		exit 1
@@ -44,7 +44,7 @@ if ! have "$base"; then
 	cp /etc/resolv.conf "$work/debian/etc/"
 	chroot "$work/debian" update-ca-certificates >/dev/null 2>&1
 	tar -C "$work/debian" --exclude='./proc/*' --exclude='./sys/*' --exclude='./var/cache/apt/archives/*.deb' -cf - . | docker import - "$base" >/dev/null
-	rm -rf "$work/debian"
+	rm -rf --one-file-system "$work/debian"
 fi
 
 golang=$(image golang)
