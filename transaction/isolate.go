@@ -155,35 +155,36 @@ func (l *lane) isolate(held *part) (*cycle, error) {
 	if head == nil || head.Topic != held.topic || head.Partition != held.id {
 		return nil, l.putOff(held, head != nil)
 	}
-	l.mu.Lock()
-	g := &held.guard
-	request := !head.Attrs.IsControl() && !held.answered(head)
-	marked := held.marked && !held.stale && held.said.Alone && held.said.Suspect == head.Offset
-	passed := request && !marked && g.Pass(held.committed, head.Offset)
-	var v poison.Verdict
-	if request && !marked && !passed {
-		v = g.Try(head.Offset, l.member.MaxAttempts-l.crowds(), true)
-	}
-	if v.Wait > 0 {
-		held.again = time.Now().Add(v.Wait)
-	}
-	if passed {
-		held.stale = true
-	}
-	verdict := g.Condemned()
-	l.mu.Unlock()
-	switch {
-	case passed || v.Wait > 0:
+	switch v, condemned, over := l.judgeHead(held, head); {
+	case over || v.Wait > 0:
 		return nil, l.giveBack()
 	case v.Run:
 		return nil, l.takePool(held)
 	case v.Guilty:
-		return l.pick(fetches, &verdict)
-	}
-	if marked {
-		l.Metrics.IsolatedRuns.Inc()
+		return l.pick(fetches, &condemned)
 	}
 	return l.pick(fetches, nil)
+}
+
+// judgeHead says what becomes of the record at the head of a partition under
+// suspicion: no verdict is on one that has been named, or needs no answer. The
+// search is over when it is none of those in question.
+func (l *lane) judgeHead(held *part, head *kgo.Record) (v poison.Verdict, condemned wire.Delivery, over bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	g := &held.guard
+	switch {
+	case head.Attrs.IsControl() || held.answered(head):
+	case held.marked && !held.stale && held.said.Alone && held.said.Suspect == head.Offset:
+		l.Metrics.IsolatedRuns.Inc()
+	case g.Pass(held.committed, head.Offset):
+		held.stale, over = true, true
+	default:
+		v = g.Try(head.Offset, l.member.MaxAttempts-l.crowds(), true)
+		condemned = g.Condemned()
+		held.again = time.Now().Add(v.Wait)
+	}
+	return v, condemned, over
 }
 
 // putOff leaves a partition under suspicion that has nothing to poll to later.
