@@ -126,12 +126,15 @@ func TestSecretsAreOnlyNamed(t *testing.T) {
 	for variable, want := range map[string]string{
 		"MLFLOW_TRACKING_USERNAME": "mlflow/user", "MLFLOW_TRACKING_PASSWORD": "mlflow/pass",
 		"AWS_ACCESS_KEY_ID": "s3/AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY": "s3/AWS_SECRET_ACCESS_KEY",
-		"MILLRACE_REMOTE_TOKEN": "triton/token", "OTEL_EXPORTER_OTLP_HEADERS": "otel/headers",
+		"MILLRACE_REMOTE_TOKEN": "triton/token", "CUSTOM_TOKEN": "custom/token",
 	} {
 		require.Equal(t, "secret "+want, worker[variable])
 		require.NotContains(t, gateway, variable, "it does not read it")
 	}
 	require.Equal(t, "/etc/millrace/mlflow/ca.crt", worker["MLFLOW_TRACKING_SERVER_CERT_PATH"])
+	require.Equal(t, "/etc/millrace/webhook/secret", worker["MILLRACE_WEBHOOK_SECRET_FILE"])
+	require.Contains(t, r.objects, "Service/millrace-webhook")
+	require.NotContains(t, rendered(t, "").objects, "Service/millrace-webhook")
 }
 
 // envOf is the environment of an object's container: values, or "secret NAME/KEY".

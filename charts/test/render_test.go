@@ -58,15 +58,16 @@ config: {MILLRACE_MODEL: "models:/forecaster@champion", MLFLOW_TRACKING_URI: "ht
 secrets:
   mlflow: {name: mlflow, usernameKey: user, passwordKey: pass, caKey: ca.crt}
   aws: {name: s3}
+  webhook: {name: mlflow-webhook}
   env:
     MILLRACE_REMOTE_TOKEN: {name: triton, key: token}
-    OTEL_EXPORTER_OTLP_HEADERS: {name: otel, key: headers}
+    CUSTOM_TOKEN: {name: custom, key: token}
 worker: {serviceAccount: {annotations: {eks.amazonaws.com/role-arn: arn}}}`,
 		"a gateway for everybody": `
 secrets: {gatewayTokens: {name: tokens}, gatewayTLS: {name: web, clientCAKey: ca.crt}}
 gateway:
-  config: {MILLRACE_GATEWAY_ADDR: ":8443", MILLRACE_GATEWAY_DRAIN_TIMEOUT: 1m30s}
-  service: {type: LoadBalancer, port: 443, annotations: {a: b}}
+  config: {MILLRACE_GATEWAY_ADDR: ":8443", MILLRACE_GATEWAY_DRAIN_TIMEOUT: 1m30s, MILLRACE_GATEWAY_GRPC_ADDR: ":9443"}
+  service: {type: LoadBalancer, port: 443, grpcPort: 9000, annotations: {a: b}}
   ingress: {enabled: true, className: nginx, hosts: [millrace.example], tls: [{hosts: [millrace.example], secretName: web}], annotations: {a: b}}
   preStopSeconds: 0`,
 		"a shared cache": "worker: {modelCache: {existingClaim: models, size: 100Gi}}",

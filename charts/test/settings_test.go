@@ -65,7 +65,7 @@ func TestEachPartGetsWhatItReads(t *testing.T) {
 	require.NoError(t, err)
 	var known map[string]struct{ Commands []string }
 	require.NoError(t, json.Unmarshal(text, &known))
-	others := []string{"HOME", "XDG_CACHE_HOME", "GOGC", "OTEL_EXPORTER_OTLP_HEADERS", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+	others := []string{"HOME", "XDG_CACHE_HOME", "GOGC", "CUSTOM_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 	for name, values := range matrix() {
 		r := rendered(t, values)
 		for id, command := range parts(r) {
@@ -141,6 +141,8 @@ gateway: {config: {MILLRACE_GATEWAY_ADDR: ":9000"}}`)
 	require.Equal(t, "9001", r.objects["StatefulSet/millrace-worker"].at("spec", "template", "metadata", "annotations").(map[string]any)["prometheus.io/port"])
 	require.InDelta(t, 9001, r.objects["Service/millrace-worker"].at("spec", "ports", 0, "port"), 0)
 	require.InDelta(t, 9000, r.objects["Service/millrace-gateway"].at("spec", "ports", 0, "port"), 0)
+	require.InDelta(t, 8081, r.objects["Service/millrace-gateway"].at("spec", "ports", 1, "port"), 0)
+	require.Len(t, rendered(t, "gateway: {config: {MILLRACE_GATEWAY_GRPC_ADDR: none}}").objects["Service/millrace-gateway"].at("spec", "ports"), 1)
 }
 
 func TestTheWallsLetThroughWhatIsNeeded(t *testing.T) {

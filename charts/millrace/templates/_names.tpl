@@ -66,3 +66,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- define "millrace.gatewayPort" -}}
 {{- include "millrace.port" (include "millrace.setting" (dict "root" . "part" "gateway" "name" "MILLRACE_GATEWAY_ADDR")) -}}
 {{- end -}}
+{{/* Empty where gRPC is not served. */}}
+{{- define "millrace.grpcPort" -}}
+{{- include "millrace.port" (include "millrace.setting" (dict "root" . "part" "gateway" "name" "MILLRACE_GATEWAY_GRPC_ADDR")) -}}
+{{- end -}}

@@ -61,6 +61,9 @@ env: {{- include "millrace.env" . | nindent 2 }}
 {{- if and $s.mlflow.name $s.mlflow.caKey }}
 - { name: mlflow, mountPath: /etc/millrace/mlflow, readOnly: true }
 {{- end }}
+{{- if $s.webhook.name }}
+- { name: webhook, mountPath: /etc/millrace/webhook, readOnly: true }
+{{- end }}
 {{- end }}
 {{- if eq .part "gateway" }}
 {{- if $s.gatewayTokens.name }}
@@ -106,6 +109,10 @@ env: {{- include "millrace.env" . | nindent 2 }}
 {{- if and $s.mlflow.name $s.mlflow.caKey }}
 - name: mlflow
   secret: { secretName: {{ $s.mlflow.name }}, items: [{ key: {{ $s.mlflow.caKey }}, path: {{ $s.mlflow.caKey }} }] }
+{{- end }}
+{{- if $s.webhook.name }}
+- name: webhook
+  secret: { secretName: {{ $s.webhook.name }}, items: [{ key: {{ $s.webhook.key }}, path: {{ $s.webhook.key }} }] }
 {{- end }}
 {{- end }}
 {{- if eq .part "gateway" }}

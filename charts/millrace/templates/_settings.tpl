@@ -48,6 +48,7 @@
 {{- $_ := set $out "XDG_CACHE_HOME" "/var/cache/millrace" -}}
 {{- $_ := set $out "HOME" "/tmp" -}}
 {{- if and $s.mlflow.name $s.mlflow.caKey }}{{ $_ := set $out "MLFLOW_TRACKING_SERVER_CERT_PATH" (printf "/etc/millrace/mlflow/%s" $s.mlflow.caKey) }}{{ end -}}
+{{- if $s.webhook.name }}{{ $_ := set $out "MILLRACE_WEBHOOK_SECRET_FILE" (printf "/etc/millrace/webhook/%s" $s.webhook.key) }}{{ end -}}
 {{- end -}}
 {{- if eq .part "gateway" -}}
 {{- if $s.gatewayTokens.name }}{{ $_ := set $out "MILLRACE_GATEWAY_TOKENS_FILE" (printf "/etc/millrace/tokens/%s" $s.gatewayTokens.key) }}{{ end -}}
