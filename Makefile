@@ -109,6 +109,11 @@ test-compose: tools ## Run compose.yaml with a Docker engine; its ports have to 
 	docker compose build
 	go test -tags compose -count=1 -timeout 40m -v ./integration/compose/
 
+.PHONY: test-scalers
+test-scalers: onnxruntime build ## Have KEDA's own scalers read what the chart asks for (30 CPU-minutes to build, the first time)
+	@scripts/fetch-prometheus.sh >/dev/null
+	cd charts/test/scalers && CGO_ENABLED=0 go test -vet=off -trimpath -count=1 -timeout 10m .
+
 .PHONY: torture
 torture: onnxruntime build ## Break what can be broken (MODE, FAULTS, SEED) and check every answer
 	@scripts/fetch-kafka.sh >/dev/null

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -224,15 +225,7 @@ func TestQueriesNameWhatIsExported(t *testing.T) {
 	require.Greater(t, len(seen), 4)
 
 	// For the integration tests, which ask a real Prometheus that scrapes a real pool.
-	const path = "testdata/queries.txt"
-	want := strings.Join(slices.Sorted(maps.Keys(seen)), "\n") + "\n"
-	if *update {
-		require.NoError(t, os.WriteFile(path, []byte(want), 0o644))
-		return
-	}
-	have, err := os.ReadFile(path)
-	require.NoError(t, err)
-	require.Equal(t, want, string(have), "run `make docs`")
+	holdFile(t, "testdata/queries.txt", strings.Join(slices.Sorted(maps.Keys(seen)), "\n")+"\n")
 }
 
 func TestQueries(t *testing.T) {
@@ -262,4 +255,29 @@ keda: {minReplicas: 0, lag: {threshold: 50, activation: 7}}`)["lag"]
 	require.Equal(t, "millrace-kafka", secured.at("authenticationRef", "name"))
 	require.Empty(t, rendered(t, "").of("TriggerAuthentication"))
 	require.Equal(t, "StatefulSet", rendered(t, matrix()["exactly once"]).objects["ScaledObject/millrace-worker"].at("spec", "scaleTargetRef", "kind"))
+}
+
+// The triggers as a file, for the tests in scalers, which give them to KEDA's own code.
+func TestDocumentOfTriggers(t *testing.T) {
+	all := make(map[string]map[string]object)
+	for name, values := range map[string]string{
+		"defaults": "", "short": "keda: {latency: {window: 10s}}", "queue": matrix()["queue"], "workers": matrix()["lag by the workers"],
+	} {
+		all[name] = triggersOf(t, values)
+	}
+	want, err := json.MarshalIndent(all, "", "  ")
+	require.NoError(t, err)
+	holdFile(t, "scalers/testdata/triggers.json", string(want)+"\n")
+}
+
+// holdFile holds a file that others read equal, or writes it.
+func holdFile(t *testing.T, path, want string) {
+	t.Helper()
+	if *update {
+		require.NoError(t, os.WriteFile(path, []byte(want), 0o644))
+		return
+	}
+	have, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, want, string(have), "run `make docs`")
 }

@@ -1,0 +1,140 @@
+package scalers
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// What the chart's triggers name by default.
+const (
+	requests   = "inference.requests"
+	group      = "millrace"
+	partitions = 12
+)
+
+// broker is an in-process Kafka with the pool's topics.
+func broker(t *testing.T) (addr string, cl *kgo.Client) {
+	t.Helper()
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, requests, "inference.results", "inference.replies", "dlq.inference.requests"))
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	addr = c.ListenAddrs()[0]
+	cl, err = kgo.NewClient(kgo.SeedBrokers(addr), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))
+	require.NoError(t, err)
+	t.Cleanup(cl.Close)
+	return addr, cl
+}
+
+// ask puts n requests on the topic, as if they had been sent some time ago.
+func ask(t *testing.T, cl *kgo.Client, n int, ago time.Duration) {
+	t.Helper()
+	body := `{"inputs": {"window": [[` + strings.TrimSuffix(strings.Repeat("70,", 48), ",") + `]]}}`
+	records := make([]*kgo.Record, n)
+	for i := range records {
+		records[i] = &kgo.Record{Topic: requests, Value: []byte(body), Timestamp: time.Now().Add(-ago)}
+	}
+	require.NoError(t, cl.ProduceSync(t.Context(), records...).FirstErr())
+}
+
+// commit says for the group that up to each partition's offset all is answered.
+func commit(t *testing.T, cl *kgo.Client, offset int64) {
+	t.Helper()
+	var offsets kadm.Offsets
+	for p := range int32(partitions) {
+		offsets.AddOffset(requests, p, offset, -1)
+	}
+	require.NoError(t, kadm.NewClient(cl).CommitAllOffsets(t.Context(), group, offsets))
+}
+
+// start runs a program until stop, or the end of the test.
+func start(t *testing.T, env []string, argv ...string) (stop func()) {
+	t.Helper()
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	require.NoError(t, err)
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), argv[0], argv[1:]...)
+	cmd.Env, cmd.Stdout, cmd.Stderr = env, log, log
+	require.NoError(t, cmd.Start())
+	ended := false
+	stop = func() {
+		if ended {
+			return
+		}
+		ended = true
+		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+		_ = cmd.Wait()                          // by a signal
+		_ = log.Close()
+		if t.Failed() {
+			text, _ := os.ReadFile(log.Name())
+			t.Logf("%v:\n%s", argv, text)
+		}
+	}
+	t.Cleanup(stop)
+	return stop
+}
+
+// millrace starts a part of the pool, and waits until it is ready.
+func millrace(t *testing.T, command, addr string, env ...string) (stop func()) {
+	t.Helper()
+	bin, err := filepath.Abs("../../../bin/millrace")
+	require.NoError(t, err)
+	require.FileExists(t, bin, "run `make build onnxruntime` first")
+	stop = start(t, append(env, "HOME="+t.TempDir(), "MILLRACE_MODEL=bundled"), bin, command)
+	awaitOK(t, "http://"+addr+"/readyz")
+	return stop
+}
+
+// prometheus starts one that scrapes a worker and a gateway, labelled as the
+// operator's monitors label them.
+func prometheus(t *testing.T, worker, gateway string) (url string, stop func()) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "../../../scripts/fetch-prometheus.sh").Output()
+	require.NoError(t, err)
+	dir, addr := t.TempDir(), freeAddr(t)
+	conf := []byte("global: {scrape_interval: 500ms}\nscrape_configs:\n")
+	for job, target := range map[string]string{"worker": worker, "gateway": gateway} {
+		conf = fmt.Appendf(conf, "- {job_name: millrace-%s, static_configs: [{targets: ['%s'], labels: {namespace: ml}}]}\n", job, target)
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "prometheus.yml"), conf, 0o600))
+	stop = start(t, nil, filepath.Join(strings.TrimSpace(string(out)), "prometheus"), "--config.file="+filepath.Join(dir, "prometheus.yml"),
+		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+addr)
+	awaitOK(t, "http://"+addr+"/-/ready")
+	return "http://" + addr, stop
+}
+
+func awaitOK(t *testing.T, url string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+		if err != nil {
+			return false
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return false
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	}, time.Minute, 100*time.Millisecond, url)
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
