@@ -42,24 +42,26 @@ func TestTheSchemaRefuses(t *testing.T) {
 // What a schema cannot say.
 func TestTheTemplatesRefuse(t *testing.T) {
 	refuses(t, map[string]string{
-		"keda: {maxReplicas: 13}":                                                                    "keda.maxReplicas: 13 workers for 12 partitions",
-		"keda: {maxReplicas: 25, partitions: 24}":                                                    "25 workers for 24 partitions",
-		"keda: {enabled: false}\nworker: {replicas: 13}":                                             "worker.replicas: 13 workers for 12 partitions",
-		"keda: {minReplicas: 11}":                                                                    "above keda.maxReplicas",
-		"keda: {fallback: {replicas: 11}}":                                                           "keda.fallback.replicas",
+		"keda: {maxReplicas: 13}":                "keda.maxReplicas: 13 workers for 12 partitions",
+		"keda: {minReplicas: 11}":                "above keda.maxReplicas",
+		"secrets: {kafka: {name: x}}":            "no mechanism",
+		"secrets: {kafkaTLS: {name: x}}":         "nothing would be encrypted",
+		"keda: {fallback: {replicas: 11}}":       "keda.fallback.replicas",
+		"worker: {config: {MILLRACE_GROUP: a}}":  "config.MILLRACE_GROUP: workers and gateways have to have the same",
+		"config: {MILLRACE_MODEL_CACHE_DIR: /x}": "config.MILLRACE_MODEL_CACHE_DIR: the chart sets it",
+
+		"keda: {maxReplicas: 25, partitions: 24}":             "25 workers for 24 partitions",
+		"config: {MILLRACE_MODEL_CACHE_QUOTA: 0}":             "MILLRACE_MODEL_CACHE_QUOTA: 0 is more",
+		"keda: {minReplicas: 0, lag: {enabled: false}}":       "nothing else wakes a pool",
+		"keda: {enabled: false}\nworker: {replicas: 13}":      "worker.replicas: 13 workers for 12 partitions",
+		"keda: {minReplicas: 0, lag: {source: workers}}":      "0 needs keda.lag.source=kafka",
+		"config: {MILLRACE_KAFKA_SASL_MECHANISM: PLAIN}":      "secrets.kafka.name: the mechanism PLAIN needs a secret",
+		"config: {MILLRACE_MODEL_CACHE_QUOTA: 5000000000}":    "MILLRACE_MODEL_CACHE_QUOTA: 5000000000 is more than worker.modelCache.size, 4Gi",
+		"gateway: {enabled: false, ingress: {enabled: true}}": "there is no gateway",
+
 		"keda: {lag: {enabled: false}, latency: {enabled: false}, cpu: {enabled: false}}":            "no trigger is enabled",
-		"keda: {minReplicas: 0, lag: {enabled: false}}":                                              "nothing else wakes a pool",
-		"keda: {minReplicas: 0, lag: {source: workers}}":                                             "0 needs keda.lag.source=kafka",
 		"config: {MILLRACE_DELIVERY: queue}\nkeda: {minReplicas: 0}\ngateway: {enabled: false}":      "0 needs gateway.enabled",
-		"worker: {config: {MILLRACE_GROUP: a}}":                                                      "config.MILLRACE_GROUP: workers and gateways have to have the same",
-		"config: {MILLRACE_MODEL_CACHE_QUOTA: 5000000000}":                                           "MILLRACE_MODEL_CACHE_QUOTA: 5000000000 is more than worker.modelCache.size, 4Gi",
-		"config: {MILLRACE_MODEL_CACHE_QUOTA: 0}":                                                    "MILLRACE_MODEL_CACHE_QUOTA: 0 is more",
-		"config: {MILLRACE_MODEL_CACHE_DIR: /x}":                                                     "config.MILLRACE_MODEL_CACHE_DIR: the chart sets it",
-		"config: {MILLRACE_KAFKA_SASL_MECHANISM: PLAIN}":                                             "secrets.kafka.name: the mechanism PLAIN needs a secret",
-		"secrets: {kafka: {name: x}}":                                                                "no mechanism",
-		"secrets: {kafkaTLS: {name: x}}":                                                             "nothing would be encrypted",
 		"secrets: {mlflow: {name: a, tokenKey: b}, env: {MLFLOW_TRACKING_TOKEN: {name: a, key: b}}}": "secrets.mlflow has it",
-		"gateway: {enabled: false, ingress: {enabled: true}}":                                        "there is no gateway",
 	})
 }
 
