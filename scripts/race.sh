@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-go test -race ./... >"$log" 2>&1
+go test -race -timeout 20m ./... >"$log" 2>&1
 status=$?
 cat "$log"
 [ "$status" -ne 0 ] || exit 0
@@ -27,4 +27,4 @@ case $crashed in
 esac
 echo "race: the runtime crashed, once more:" $crashed >&2
 # shellcheck disable=SC2086 # a list of packages
-go test -race -count=1 $crashed
+go test -race -timeout 20m -count=1 $crashed
