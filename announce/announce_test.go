@@ -271,7 +271,7 @@ func TestFailuresAreAnnounced(t *testing.T) {
 		require.Zero(w.t, w.alones())
 		for _, m := range w.members {
 			m.knows("1") // the last good one
-			require.ErrorContains(w.t, m.failed, errDown.Error())
+			require.ErrorContains(w.t, m.failure(), errDown.Error())
 		}
 		found, ok := w.members[0].Ask(w.t.Context(), champion)
 		require.True(w.t, ok)
@@ -284,7 +284,7 @@ func TestFailuresAreAnnounced(t *testing.T) {
 		w.registry.fail(nil)
 		pause(2 * period)
 		for _, m := range w.members {
-			require.NoError(w.t, m.failed)
+			require.NoError(w.t, m.failure())
 		}
 	})
 }

@@ -114,6 +114,13 @@ func (w *world) member(change ...func(*Deps)) *member {
 	return m
 }
 
+// failure is why the member last heard nothing new, nil when it did.
+func (m *member) failure() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.failed
+}
+
 // follow is what a worker makes of a board.
 func (m *member) follow(ctx context.Context, reference string) {
 	wake := m.Follow(reference)
