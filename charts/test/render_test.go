@@ -36,6 +36,7 @@ gateway: {enabled: false}`,
 		"without KEDA":       "keda: {enabled: false}\nworker: {replicas: 5}",
 		"asleep":             "keda: {minReplicas: 0, lag: {activation: 5}}\nrules: {enabled: true}",
 		"lag alone":          "keda: {latency: {enabled: false}, cpu: {enabled: false}}",
+		"several topics":     "config: {MILLRACE_ROUTES: [urgent=fraud, inference.requests=forecaster, 'slow=vision@v2']}\nkeda: {maxReplicas: 36}",
 		"lag by the workers": "keda: {lag: {source: workers, threshold: 3000}}\nmetrics: {operator: {enabled: true}}",
 		"by the clock": `
 keda:

@@ -249,6 +249,12 @@ keda: {minReplicas: 0, lag: {threshold: 50, activation: 7}}`)["lag"]
 		"bootstrapServers": "a:1,b:2", "consumerGroup": "pool", "topic": "asked", "lagThreshold": "50", "activationLagThreshold": "7",
 		"offsetResetPolicy": "latest", "excludePersistentLag": "false",
 	}, lag["metadata"])
+	several := triggersOf(t, matrix()["several topics"])
+	require.Nil(t, several["lag"].at("metadata", "topic"), "all of the group's, together")
+	for name, topic := range map[string]string{"lag-0": "inference.requests", "lag-1": "urgent", "lag-2": "slow"} {
+		require.Equal(t, topic, several[name].at("metadata", "topic"))
+	}
+	require.Len(t, several, 6)
 	secured := triggersOf(t, matrix()["SCRAM over mutual TLS"])["lag"]
 	require.Equal(t, "scram_sha512", secured.at("metadata", "sasl"))
 	require.Equal(t, "enable", secured.at("metadata", "tls"))
@@ -261,7 +267,7 @@ keda: {minReplicas: 0, lag: {threshold: 50, activation: 7}}`)["lag"]
 func TestDocumentOfTriggers(t *testing.T) {
 	all := make(map[string]map[string]object)
 	for name, values := range map[string]string{
-		"defaults": "", "short": "keda: {latency: {window: 10s}}", "queue": matrix()["queue"], "workers": matrix()["lag by the workers"],
+		"defaults": "", "short": "keda: {latency: {window: 10s}}", "queue": matrix()["queue"], "workers": matrix()["lag by the workers"], "several": matrix()["several topics"],
 	} {
 		all[name] = triggersOf(t, values)
 	}

@@ -115,12 +115,12 @@ func schemaOf(typ reflect.Type) map[string]any {
 		return text
 	case kind == reflect.Bool:
 		return map[string]any{"type": "boolean"}
+	case kind == reflect.Slice:
+		return map[string]any{"type": []string{"string", "array"}, "items": text}
 	case typ.PkgPath() != "": // reads itself from a text
 		return map[string]any{"type": []string{"string", "number"}}
 	case kind == reflect.Float64:
 		return map[string]any{"type": []string{"number", "string"}, "pattern": `^[0-9.]+(e-?[0-9]+)?$`}
-	case kind == reflect.Slice:
-		return map[string]any{"type": []string{"string", "array"}, "items": text}
 	case strings.HasPrefix(kind.String(), "int"), strings.HasPrefix(kind.String(), "uint"):
 		return map[string]any{"type": "integer"}
 	}

@@ -1,3 +1,13 @@
+{{/* The topics that requests are read from, as the code has them: a list in JSON. */}}
+{{- define "millrace.topics" -}}
+{{- $part := dict "root" . "part" "worker" -}}
+{{- $topics := list (include "millrace.setting" (merge (dict "name" "MILLRACE_TOPIC_REQUESTS") $part)) -}}
+{{- range splitList "," (include "millrace.setting" (merge (dict "name" "MILLRACE_ROUTES") $part)) -}}
+{{- with trim (regexReplaceAll "=.*" . "") }}{{ $topics = append $topics . }}{{ end -}}
+{{- end -}}
+{{- toJson (uniq $topics) -}}
+{{- end -}}
+
 {{/* Labels of the series of a part in this release. */}}
 {{- define "millrace.seriesOf" -}}
 {{- $job := printf ",job=%q" (printf "%s-%s" (include "millrace.fullname" .root) .part) -}}
@@ -22,6 +32,34 @@ live when no worker does; else, or without them, as the workers tell. */}}
 {{- else -}}
 {{- printf "sum(inference_queue_len{%s})" ($p.selector | default (include "millrace.seriesOf" (dict "root" . "part" "worker"))) -}}
 {{- end -}}
+{{- end -}}
+
+{{/* A trigger on a topic's lag at Kafka, "" for all that the group has committed in. */}}
+{{- define "millrace.kafkaTrigger" -}}
+{{- $k := .root.Values.keda -}}
+type: kafka
+name: {{ .trigger }}
+metricType: AverageValue
+metadata:
+  bootstrapServers: {{ include "millrace.setting" (merge (dict "name" "MILLRACE_KAFKA_BROKERS") .) | quote }}
+  consumerGroup: {{ include "millrace.setting" (merge (dict "name" "MILLRACE_GROUP") .) | quote }}
+  {{- with .topic }}
+  topic: {{ . | quote }}
+  {{- end }}
+  lagThreshold: {{ include "millrace.text" $k.lag.threshold | quote }}
+  activationLagThreshold: {{ include "millrace.text" $k.lag.activation | quote }}
+  offsetResetPolicy: {{ include "millrace.setting" (merge (dict "name" "MILLRACE_AUTO_OFFSET_RESET") .) | quote }}
+  excludePersistentLag: "false"
+  {{- if eq "true" (include "millrace.setting" (merge (dict "name" "MILLRACE_KAFKA_TLS") .)) }}
+  tls: enable
+  unsafeSsl: {{ include "millrace.setting" (merge (dict "name" "MILLRACE_KAFKA_TLS_INSECURE_SKIP_VERIFY") .) | quote }}
+  {{- end }}
+  {{- with include "millrace.setting" (merge (dict "name" "MILLRACE_KAFKA_SASL_MECHANISM") .) | upper }}
+  sasl: {{ get (dict "PLAIN" "plaintext" "SCRAM-SHA-256" "scram_sha256" "SCRAM-SHA-512" "scram_sha512" "OAUTHBEARER" "oauthbearer") . }}
+  {{- end }}
+{{- if .auth }}
+authenticationRef: { name: {{ include "millrace.fullname" .root }}-kafka }
+{{- end }}
 {{- end -}}
 
 {{- define "millrace.prometheus" -}}
@@ -67,7 +105,8 @@ env: # of the workers' container
 {{- $k := .Values.keda -}}
 {{- $part := dict "root" . "part" "worker" -}}
 {{- $queue := eq "queue" (include "millrace.setting" (merge (dict "name" "MILLRACE_DELIVERY") $part)) -}}
-{{- $partitions := $k.partitions | default (include "millrace.setting" (merge (dict "name" "MILLRACE_TOPIC_PARTITIONS") $part)) | int64 -}}
+{{- $created := include "millrace.setting" (merge (dict "name" "MILLRACE_TOPIC_PARTITIONS") $part) | int64 -}}
+{{- $partitions := $k.partitions | default (mul $created (include "millrace.topics" . | fromJsonArray | len)) | int64 -}}
 {{- $most := ternary $k.maxReplicas .Values.worker.replicas $k.enabled | int64 -}}
 {{- if and (not $queue) (gt $most $partitions) -}}
 {{- fail (printf "%s: %d workers for %d partitions: the others would idle. Give the topic more (keda.partitions says how many it has, config.MILLRACE_TOPIC_PARTITIONS how many are created), or take requests by config.MILLRACE_DELIVERY=queue" (ternary "keda.maxReplicas" "worker.replicas" $k.enabled) $most $partitions) -}}

@@ -27,9 +27,9 @@ const (
 )
 
 // broker is an in-process Kafka with the pool's topics.
-func broker(t *testing.T) (addr string, cl *kgo.Client) {
+func broker(t *testing.T, more ...string) (addr string, cl *kgo.Client) {
 	t.Helper()
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, requests, "inference.results", "inference.replies", "dlq.inference.requests"))
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, append(more, requests, "inference.results", "inference.replies", "dlq.inference.requests")...))
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	addr = c.ListenAddrs()[0]
@@ -50,12 +50,12 @@ func ask(t *testing.T, cl *kgo.Client, n int, ago time.Duration) {
 	require.NoError(t, cl.ProduceSync(t.Context(), records...).FirstErr())
 }
 
-// commit says for the group that up to each partition's offset all is answered.
-func commit(t *testing.T, cl *kgo.Client, offset int64) {
+// commit says for the group that up to each partition's offset all is answered in a topic.
+func commit(t *testing.T, cl *kgo.Client, topic string, offset int64) {
 	t.Helper()
 	var offsets kadm.Offsets
 	for p := range int32(partitions) {
-		offsets.AddOffset(requests, p, offset, -1)
+		offsets.AddOffset(topic, p, offset, -1)
 	}
 	require.NoError(t, kadm.NewClient(cl).CommitAllOffsets(t.Context(), group, offsets))
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/kedacore/keda/v2/pkg/scalers"
 	"github.com/kedacore/keda/v2/pkg/scalers/scalersconfig"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
 	autoscaling "k8s.io/api/autoscaling/v2"
 )
 
@@ -90,11 +91,25 @@ func TestLagAtKafka(t *testing.T) {
 	require.Equal(t, reading{value: 0}, read(t, s), "a topic without requests, and a group that nobody has seen")
 	ask(t, cl, 160, 0)
 	require.Equal(t, reading{value: 160, active: true}, read(t, s), "of a new group all is to be done: eight workers")
-	commit(t, cl, 10)
+	commit(t, cl, requests, 10)
 	require.Equal(t, reading{value: 160 - 12*10, active: true}, read(t, s))
 	ask(t, cl, 12*1000, 0)
 	require.Equal(t, reading{value: 12 * 20, active: true}, read(t, s), "no more than a worker a partition")
 	require.Equal(t, read(t, s), read(t, s), "lag that stays counts")
+}
+
+// Topics that share the workers ask for the workers of their sum.
+func TestLagOfSeveralTopics(t *testing.T) {
+	addr, cl := broker(t, "urgent", "slow")
+	at := map[string]string{"bootstrapServers": addr}
+	all, urgent := scaler(t, rendered(t, "several", "lag", at)), scaler(t, rendered(t, "several", "lag-1", at))
+	require.Equal(t, reading{}, read(t, all), "a group that nobody has seen has no topics")
+	ask(t, cl, 50, 0)
+	require.NoError(t, cl.ProduceSync(t.Context(), &kgo.Record{Topic: "urgent"}).FirstErr())
+	require.Equal(t, reading{value: 1, active: true}, read(t, urgent), "it wakes the pool")
+	commit(t, cl, requests, 0)
+	commit(t, cl, "urgent", 0)
+	require.Equal(t, reading{value: 51, active: true}, read(t, all))
 }
 
 // The whole of what a worker and a gateway show of themselves, by way of Prometheus.
