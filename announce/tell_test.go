@@ -119,7 +119,9 @@ func TestWithdrawals(t *testing.T) {
 		pause(time.Second)
 		for _, m := range w.members {
 			m.knows("1")
+			m.mu.Lock()
 			require.Equal(w.t, "v2", m.withdrawn)
+			m.mu.Unlock()
 		}
 		// Who comes later knows it too.
 		late := w.member()
