@@ -97,7 +97,7 @@ test-integration: onnxruntime build ## Run the tests against the real Kafka, MLf
 	@scripts/fetch-prometheus.sh >/dev/null
 	@scripts/fetch-venv.sh mlserver >/dev/null
 	@scripts/fetch-venv.sh locust >/dev/null
-	go test -tags integration -count=1 -timeout 45m -v -run '$(RUN)' ./integration/
+	go test -tags integration -count=1 -timeout 55m -v -run '$(RUN)' ./integration/
 
 .PHONY: test-chart
 test-chart: tools ## Render the chart, and hold it against Kubernetes, KEDA, and the code

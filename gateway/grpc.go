@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -61,7 +62,8 @@ func (g *Gateway) serveGRPC(ctx context.Context) error {
 	kill := time.AfterFunc(g.cfg.DrainTimeout+time.Second, srv.Stop)
 	defer kill.Stop()
 	srv.GracefulStop()
-	if err := <-served; err != nil {
+	// It was stopped before it had begun, when the error is that.
+	if err := <-served; err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		return fmt.Errorf("serve gRPC: %w", err)
 	}
 	return nil
