@@ -84,6 +84,7 @@ type Intake struct {
 	lagNow chan struct{}       // capacity 1: look at the ends now
 	turns  *semaphore.Weighted // at the pool, one a lane; see isolate
 
+	left      leftovers
 	answered  atomic.Int64 // verdicts of the pool
 	reachable atomic.Bool  // the broker answered the last question
 	stopping  atomic.Bool

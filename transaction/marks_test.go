@@ -137,6 +137,29 @@ func TestAnUnknownCommitIsNoAttempt(t *testing.T) {
 	})
 }
 
+// Who loses a partition and has it back, with nobody at it meanwhile, has not
+// ended: not even with a record alone.
+func TestALostSessionOfOnesOwnIsNoAttempt(t *testing.T) {
+	virtual(t, 1, func(b *bench) {
+		b.fill(0, 6)
+		b.commit(0, checkpoint.Checkpoint{Offset: 2, Epoch: -1, Marks: checkpoint.Marks{Open: true, Crowd: 2, Suspect: unknown, Until: 4}})
+		p := &pool{hold: true}
+		m := b.start(config(), p)
+		for i := range 4 {
+			b.until("alone", func() bool { return p.waiting() == 1 })
+			b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Count: 1, Err: kerr.UnknownMemberID})
+			b.until("lost", func() bool { return m.value(t, "millrace_rebalances_total", "lost") == float64(i+1) })
+			p.answer(1) // late
+		}
+		p.release()
+		b.until("committed", func() bool { return b.committed() == 6 })
+		require.InDelta(t, 1, m.value(t, "millrace_unclean_ends_total"), 0, "but that before")
+		require.Zero(t, m.value(t, "millrace_poison_records_total"))
+		m.halt(t)
+		b.requireOnce(4)
+	})
+}
+
 // What was answered at least once, before the mode was changed, stays so.
 func TestGoesOnWhereAtLeastOnceWas(t *testing.T) {
 	virtual(t, 1, func(b *bench) {

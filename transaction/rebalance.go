@@ -27,15 +27,16 @@ type part struct {
 	since      time.Time // timestamp of the first that is not committed
 	start, end int64     // of the log, as last heard
 
-	guard  poison.Guard
-	said   checkpoint.Marks // what the broker has of it
-	next   advance          // what it becomes with the transaction under way
-	done   checkpoint.Set   // answered above the committed offset, by an intake of another mode
-	marked bool             // this lease has said something
-	stale  bool             // which has to be said anew
-	stuck  bool             // the watchdog tripped over it: its end is not clean
-	paused bool             // not fetched
-	again  time.Time        // under suspicion: not looked at before
+	guard     poison.Guard
+	said      checkpoint.Marks // what the broker has of it
+	next      advance          // what it becomes with the transaction under way
+	done      checkpoint.Set   // answered above the committed offset, by an intake of another mode
+	marked    bool             // this lease has said something
+	stale     bool             // which has to be said anew
+	concluded bool             // its end was said, or could not be
+	stuck     bool             // the watchdog tripped over it: its end is not clean
+	paused    bool             // not fetched
+	again     time.Time        // under suspicion: not looked at before
 }
 
 // assigned opens leases.
@@ -108,12 +109,16 @@ func (l *lane) fetched(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFetchR
 		l.mu.Lock()
 		held := l.parts[partition{topic, id}]
 		took := held != nil && held.committed < 0
+		found := cp.Marks
+		if took && l.left.own(held.partition, cp) {
+			found = found.Ended()
+		}
 		if took {
-			held.guard.Resume(cp.Marks)
+			held.guard.Resume(found)
 			held.said, held.done = cp.Marks, cp.Done
 		}
 		l.mu.Unlock()
-		if took && cp.Open {
+		if took && found.Open {
 			l.Metrics.UncleanEnds.Inc()
 			l.Log.Warn("a worker ended while it had the partition; its records start again under guard",
 				"lane", l.n, "topic", topic, "partition", id, "offset", cp.Offset, "alone", cp.Alone)
@@ -165,6 +170,7 @@ func (l *lane) drop(gone map[string][]int32, cause error) {
 			dropped[p] = true
 			if held := l.parts[p]; held != nil {
 				held.cancel(cause)
+				l.left.leave(held)
 				delete(l.parts, p)
 				lag.Forget(l.Metrics, topic, id)
 			}
