@@ -110,8 +110,9 @@ test-compose: tools ## Run compose.yaml with a Docker engine; its ports have to 
 	go test -tags compose -count=1 -timeout 40m -v ./integration/compose/
 
 .PHONY: test-scalers
-test-scalers: onnxruntime build ## Have KEDA's own scalers read what the chart asks for (30 CPU-minutes to build, the first time)
+test-scalers: onnxruntime build ## Have KEDA's own scalers read what the chart asks for (12 CPU-minutes to build, the first time)
 	@scripts/fetch-prometheus.sh >/dev/null
+	@scripts/fetch-kafka.sh >/dev/null
 	cd charts/test/scalers && CGO_ENABLED=0 go test -vet=off -trimpath -count=1 -timeout 10m .
 
 .PHONY: torture

@@ -42,8 +42,9 @@ func TestTheSchemaRefuses(t *testing.T) {
 // What a schema cannot say.
 func TestTheTemplatesRefuse(t *testing.T) {
 	refuses(t, map[string]string{
-		"keda: {maxReplicas: 13}":                                 "keda.maxReplicas: 13 workers for 12 partitions",
-		"config: {MILLRACE_ROUTES: a=m}\nkeda: {maxReplicas: 25}": "25 workers for 24 partitions",
+		"keda: {maxReplicas: 13}":                                                           "keda.maxReplicas: 13 workers for 12 partitions",
+		"config: {MILLRACE_ROUTES: a=m}\nkeda: {maxReplicas: 25}":                           "25 workers for 24 partitions",
+		"config: {MILLRACE_ROUTES: a=m}\nkeda: {minReplicas: 0}\ngateway: {enabled: false}": "0 needs gateway.enabled",
 
 		"keda: {minReplicas: 11}":                "above keda.maxReplicas",
 		"secrets: {kafka: {name: x}}":            "no mechanism",

@@ -250,7 +250,7 @@ keda: {minReplicas: 0, lag: {threshold: 50, activation: 7}}`)["lag"]
 		"offsetResetPolicy": "latest", "excludePersistentLag": "false",
 	}, lag["metadata"])
 	several := triggersOf(t, matrix()["several topics"])
-	require.Nil(t, several["lag"].at("metadata", "topic"), "all of the group's, together")
+	require.Equal(t, `sum(max by (topic) (millrace_group_lag_records{namespace="ml",group="millrace"}))`, several["lag"].at("metadata", "query"))
 	for name, topic := range map[string]string{"lag-0": "inference.requests", "lag-1": "urgent", "lag-2": "slow"} {
 		require.Equal(t, topic, several[name].at("metadata", "topic"))
 	}

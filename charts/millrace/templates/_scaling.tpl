@@ -21,12 +21,13 @@ without requests has no such number: that is 0. */}}
 {{- printf "(histogram_quantile(0.95, sum by (le) (rate(inference_queue_latency_bucket{%s}[%s]))) >= 0) or vector(0)" $labels .Values.keda.latency.window -}}
 {{- end -}}
 
-{{/* Requests that wait. For a share group, which KEDA does not know, as the gateways see it, who
-live when no worker does; else, or without them, as the workers tell. */}}
+{{/* Requests that wait. For a share group, which KEDA does not know, and for several topics, which
+it does not add up, as the gateways see them, who live when no worker does; else, or without
+them, as the workers tell. */}}
 {{- define "millrace.lagQuery" -}}
 {{- $p := .Values.keda.prometheus -}}
 {{- $queue := eq "queue" (include "millrace.setting" (dict "root" . "part" "worker" "name" "MILLRACE_DELIVERY")) -}}
-{{- if and $queue .Values.gateway.enabled -}}
+{{- if and .Values.gateway.enabled (or $queue (eq .Values.keda.lag.source "kafka")) -}}
 {{- $labels := $p.gatewaySelector | default (include "millrace.seriesOf" (dict "root" . "part" "gateway")) -}}
 {{- printf "sum(max by (topic) (millrace_group_lag_records{%s,group=%q}))" $labels (include "millrace.setting" (dict "root" . "part" "gateway" "name" "MILLRACE_GROUP")) -}}
 {{- else -}}
@@ -34,7 +35,7 @@ live when no worker does; else, or without them, as the workers tell. */}}
 {{- end -}}
 {{- end -}}
 
-{{/* A trigger on a topic's lag at Kafka, "" for all that the group has committed in. */}}
+{{/* A trigger on a topic's lag at Kafka. */}}
 {{- define "millrace.kafkaTrigger" -}}
 {{- $k := .root.Values.keda -}}
 type: kafka
@@ -43,9 +44,7 @@ metricType: AverageValue
 metadata:
   bootstrapServers: {{ include "millrace.setting" (merge (dict "name" "MILLRACE_KAFKA_BROKERS") .) | quote }}
   consumerGroup: {{ include "millrace.setting" (merge (dict "name" "MILLRACE_GROUP") .) | quote }}
-  {{- with .topic }}
-  topic: {{ . | quote }}
-  {{- end }}
+  topic: {{ .topic | quote }}
   lagThreshold: {{ include "millrace.text" $k.lag.threshold | quote }}
   activationLagThreshold: {{ include "millrace.text" $k.lag.activation | quote }}
   offsetResetPolicy: {{ include "millrace.setting" (merge (dict "name" "MILLRACE_AUTO_OFFSET_RESET") .) | quote }}
@@ -122,7 +121,7 @@ env: # of the workers' container
 {{- if not (or $k.lag.enabled $k.latency.enabled $k.cpu.enabled $k.cron) }}{{ fail "keda: no trigger is enabled; without KEDA set keda.enabled=false" }}{{ end -}}
 {{- if and (eq 0 (int64 $k.minReplicas)) (not $k.lag.enabled) }}{{ fail "keda.minReplicas: 0 needs keda.lag.enabled, for nothing else wakes a pool whose workers are gone" }}{{ end -}}
 {{- if and (eq 0 (int64 $k.minReplicas)) (not $queue) (eq $k.lag.source "workers") }}{{ fail "keda.minReplicas: 0 needs keda.lag.source=kafka, for workers that are gone tell nothing" }}{{ end -}}
-{{- if and (eq 0 (int64 $k.minReplicas)) $queue (not .Values.gateway.enabled) }}{{ fail "keda.minReplicas: 0 needs gateway.enabled with MILLRACE_DELIVERY=queue: without workers, the gateways alone know the group's lag" }}{{ end -}}
+{{- if and (eq 0 (int64 $k.minReplicas)) (or $queue (gt (include "millrace.topics" . | fromJsonArray | len) 1)) (not .Values.gateway.enabled) }}{{ fail "keda.minReplicas: 0 needs gateway.enabled with MILLRACE_DELIVERY=queue or MILLRACE_ROUTES: without workers, the gateways alone know the group's lag" }}{{ end -}}
 {{- end -}}
 {{- $mechanism := include "millrace.setting" (merge (dict "name" "MILLRACE_KAFKA_SASL_MECHANISM") $part) -}}
 {{- if and $mechanism (not .Values.secrets.kafka.name) (not (get (include "millrace.config" $part | fromJson) "MILLRACE_KAFKA_OAUTH_TOKEN_FILE")) }}{{ fail (printf "secrets.kafka.name: the mechanism %s needs a secret" $mechanism) }}{{ end -}}

@@ -27,16 +27,54 @@ const (
 )
 
 // broker is an in-process Kafka with the pool's topics.
-func broker(t *testing.T, more ...string) (addr string, cl *kgo.Client) {
+func broker(t *testing.T) (addr string, cl *kgo.Client) {
 	t.Helper()
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, append(more, requests, "inference.results", "inference.replies", "dlq.inference.requests")...))
+	c, err := kfake.NewCluster(kfake.NumBrokers(1))
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
-	addr = c.ListenAddrs()[0]
-	cl, err = kgo.NewClient(kgo.SeedBrokers(addr), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))
+	return c.ListenAddrs()[0], client(t, c.ListenAddrs()[0])
+}
+
+// apache is the real one.
+func apache(t *testing.T) (addr string, cl *kgo.Client) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "../../../scripts/fetch-kafka.sh").Output()
+	require.NoError(t, err)
+	jars, dir, controller := strings.TrimSpace(string(out)), t.TempDir(), freeAddr(t)
+	addr = freeAddr(t)
+	conf := filepath.Join(dir, "server.properties")
+	require.NoError(t, os.WriteFile(conf, fmt.Appendf(nil, `process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@%s
+listeners=PLAINTEXT://%s,CONTROLLER://%s
+controller.listener.names=CONTROLLER
+log.dirs=%s
+offsets.topic.replication.factor=1
+`, controller, addr, controller, filepath.Join(dir, "data")), 0o600))
+	java := func(args ...string) []string {
+		return append([]string{"java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", filepath.Join(jars, "*")}, args...)
+	}
+	format := java("kafka.tools.StorageTool", "format", "--cluster-id", "bWlsbHJhY2UtdGVzdHMtMQ", "--config", conf)
+	said, err := exec.CommandContext(t.Context(), format[0], format[1:]...).CombinedOutput()
+	require.NoError(t, err, "%s", said)
+	start(t, nil, java("kafka.Kafka", conf)...)
+	return addr, client(t, addr)
+}
+
+// client waits for the broker and makes the topics.
+func client(t *testing.T, addr string) *kgo.Client {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()), kgo.MetadataMinAge(100*time.Millisecond))
 	require.NoError(t, err)
 	t.Cleanup(cl.Close)
-	return addr, cl
+	topics := []string{requests, "urgent", "inference.results", "inference.replies", "dlq.inference.requests"}
+	require.Eventually(t, func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		made, err := kadm.NewClient(cl).CreateTopics(ctx, partitions, 1, nil, topics...)
+		return err == nil && made.Error() == nil
+	}, time.Minute, time.Second)
+	return cl
 }
 
 // ask puts n requests on the topic, as if they had been sent some time ago.
@@ -50,17 +88,18 @@ func ask(t *testing.T, cl *kgo.Client, n int, ago time.Duration) {
 	require.NoError(t, cl.ProduceSync(t.Context(), records...).FirstErr())
 }
 
-// commit says for the group that up to each partition's offset all is answered in a topic.
-func commit(t *testing.T, cl *kgo.Client, topic string, offset int64) {
+// commit says for the group that up to each partition's offset all is answered.
+func commit(t *testing.T, cl *kgo.Client, offset int64) {
 	t.Helper()
 	var offsets kadm.Offsets
 	for p := range int32(partitions) {
-		offsets.AddOffset(topic, p, offset, -1)
+		offsets.AddOffset(requests, p, offset, -1)
 	}
 	require.NoError(t, kadm.NewClient(cl).CommitAllOffsets(t.Context(), group, offsets))
 }
 
-// start runs a program until stop, or the end of the test.
+// start runs a program until stop, or the end of the test. Without an environment it
+// has this process's.
 func start(t *testing.T, env []string, argv ...string) (stop func()) {
 	t.Helper()
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
