@@ -21,6 +21,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/millrace/millrace/internal/checkpoint"
 	"github.com/millrace/millrace/internal/kafka"
 	"github.com/millrace/millrace/metrics"
 )
@@ -80,6 +81,8 @@ type Consumer struct {
 	waited    atomic.Bool  // a stop has waited for running records as long as it may
 	answered  atomic.Int64 // records, since the start
 	stalled   atomic.Bool
+
+	left checkpoint.Leftovers // of ended leases
 
 	mu     sync.Mutex // guards what follows
 	leases map[partition]*lease

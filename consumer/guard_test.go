@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -134,15 +133,40 @@ func TestCleanEndsAreNoAttempts(t *testing.T) {
 	})
 }
 
+// Who loses a partition and has it back, with nobody at it meanwhile, has not
+// ended: not even with a record alone, nor when it is lost again before that is
+// run again.
+func TestALostSessionOfOnesOwnIsNoAttempt(t *testing.T) {
+	virtual(t, 1, func(b *bench) {
+		b.fill(0, 6)
+		b.commit(0, checkpoint.Checkpoint{Offset: 2, Epoch: -1, Marks: checkpoint.Marks{Open: true, Crowd: 1, Suspect: unknown, Until: 4}})
+		p := &holding{}
+		m := b.start(config(), p)
+		for i := range 8 {
+			b.until("alone", func() bool { return p.held() == 1 })
+			b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Count: 1, Err: kerr.UnknownMemberID})
+			b.until("lost", func() bool { return m.is(t, float64(i+1), "millrace_rebalances_total", "lost") })
+			b.until("back, and said to be at rest", func() bool { cp, _ := b.checkpoint(0); return m.Ready() && !cp.Open })
+			if i%2 == 1 {
+				p.answer(1, nil) // late
+			}
+		}
+		for b.committed()[0] < 6 {
+			p.answerIf(func(*kgo.Record) bool { return true })
+			time.Sleep(time.Second)
+		}
+		require.True(t, m.is(t, 1, "millrace_unclean_ends_total"), "that before")
+		require.True(t, m.is(t, 0, "millrace_poison_records_total"))
+		m.halt(t)
+	})
+}
+
 // While one partition's records are under suspicion, nothing else runs; it all
 // goes on in its order afterwards.
 func TestQuarantine(t *testing.T) {
 	virtual(t, 2, func(b *bench) {
 		b.send(2, 40, func(int) bool { return false })
-		var os kadm.Offsets
-		cp := checkpoint.Checkpoint{Offset: 2, Epoch: -1, Marks: checkpoint.Marks{Open: true, Crowd: 1, Suspect: unknown, Until: 4}}
-		os.Add(kadm.Offset{Topic: in, Partition: 0, At: 2, LeaderEpoch: -1, Metadata: cp.Encode(checkpoint.Max)})
-		require.NoError(t, b.admin.CommitAllOffsets(b.ctx, "g", os))
+		b.commit(0, checkpoint.Checkpoint{Offset: 2, Epoch: -1, Marks: checkpoint.Marks{Open: true, Crowd: 1, Suspect: unknown, Until: 4}})
 		p := &holding{}
 		m := b.start(config(), p)
 		b.until("the other's records are in flight, or the first suspect", func() bool { return p.held() > 0 })

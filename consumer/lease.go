@@ -35,11 +35,12 @@ type lease struct {
 	stuck    bool          // the watchdog tripped over it: its end is not clean
 	failures int           // submissions in a row that the pool failed
 
-	changes  uint64         // of what a commit says
-	sent     uint64         // the changes that the broker has
-	restored checkpoint.Set // answered under an earlier lease, not fetched yet
-	room     int            // bytes that the metadata may have
-	held     bool           // fetching is paused; changed under Consumer.holds too
+	changes  uint64                // of what a commit says
+	sent     uint64                // the changes that the broker has
+	said     checkpoint.Checkpoint // what it has from this process, if that was last to say something
+	restored checkpoint.Set        // answered under an earlier lease, not fetched yet
+	room     int                   // bytes that the metadata may have
+	held     bool                  // fetching is paused; changed under Consumer.holds too
 	guard    guard
 }
 
@@ -228,7 +229,7 @@ func (l *lease) done() checkpoint.Set {
 func (l *lease) committed(d due) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.sent = max(l.sent, d.changes)
+	l.sent, l.said = max(l.sent, d.changes), d.Checkpoint
 }
 
 // running is the number of records that the pool has; mu is held.

@@ -68,7 +68,7 @@ func (c *Consumer) renew(old *lease, first int64) *lease {
 	if watermark < 0 || first <= watermark {
 		return l
 	}
-	l.restore(cp)
+	l.restore(cp, false)
 	l.startAt(watermark, epoch)
 	c.cl.SetOffsets(map[string]map[int32]kgo.EpochOffset{l.topic: {l.partition: {Epoch: epoch, Offset: watermark}}})
 	return nil
@@ -159,6 +159,7 @@ func (c *Consumer) drop(leases []*lease) {
 			delete(c.leases, p)
 			c.forget(p)
 			c.adrift = append(c.adrift, l)
+			l.leave(&c.left)
 		}
 	}
 	c.mu.Unlock()

@@ -20,6 +20,14 @@ func span(first, last int64, epoch int32) checkpoint.Span {
 	return checkpoint.Span{First: first, Last: last, Epoch: epoch}
 }
 
+// commit writes what an earlier worker left.
+func (b *bench) commit(id int32, cp checkpoint.Checkpoint) {
+	b.t.Helper()
+	var os kadm.Offsets
+	os.Add(kadm.Offset{Topic: in, Partition: id, At: cp.Offset, LeaderEpoch: cp.Epoch, Metadata: cp.Encode(checkpoint.Max)})
+	require.NoError(b.t, b.admin.CommitAllOffsets(b.ctx, "g", os))
+}
+
 // checkpoint reads what the group has committed for a partition.
 func (b *bench) checkpoint(partition int32) (checkpoint.Checkpoint, string) {
 	b.t.Helper()
@@ -139,7 +147,7 @@ func TestForeignCommitIsTakenAsAnOffset(t *testing.T) {
 func TestRestoredSetIsOfItsLeaderEpoch(t *testing.T) {
 	rec := func(offset int64, epoch int32) *kgo.Record { return &kgo.Record{Offset: offset, LeaderEpoch: epoch} }
 	l := newLease(t.Context(), in, 0, 1)
-	_, took := l.restore(checkpoint.Checkpoint{Offset: 5, Epoch: 3, Marks: checkpoint.Unmarked(), Done: checkpoint.Set{span(6, 8, 3), span(10, 12, 4)}})
+	_, took := l.restore(checkpoint.Checkpoint{Offset: 5, Epoch: 3, Marks: checkpoint.Unmarked(), Done: checkpoint.Set{span(6, 8, 3), span(10, 12, 4)}}, false)
 	require.True(t, took)
 	l.startAt(5, 3)
 	require.Equal(t, int64(6), l.answeredAhead())
@@ -148,7 +156,7 @@ func TestRestoredSetIsOfItsLeaderEpoch(t *testing.T) {
 	require.Equal(t, 2, restored)
 	require.Equal(t, []*kgo.Record{rec(5, 3), rec(7, 4), rec(8, 4), rec(9, 4)}, got)
 	require.Equal(t, int64(2), l.answeredAhead())
-	_, took = l.restore(checkpoint.Checkpoint{Offset: 5, Epoch: 3, Done: checkpoint.Set{span(6, 8, 3)}})
+	_, took = l.restore(checkpoint.Checkpoint{Offset: 5, Epoch: 3, Done: checkpoint.Set{span(6, 8, 3)}}, false)
 	require.False(t, took, "a lease that has begun")
 	require.Equal(t, int64(20-5-2-2), l.lag().Records)
 }

@@ -3,13 +3,10 @@ package transaction
 import (
 	"context"
 	"errors"
-	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"github.com/millrace/millrace/internal/checkpoint"
 )
 
 // conclude says that the leases of partitions end, and that their worker lives.
@@ -71,34 +68,4 @@ func (l *lane) conclude(ctx context.Context, cl *kgo.Client, gone map[string][]i
 		}
 		l.mu.Unlock()
 	})
-}
-
-// leftovers are what this process has said of partitions whose end it could not
-// say, for it had lost them or the broker was away. When one comes back as it
-// was left, no worker has ended: another would have said that it found it so.
-type leftovers struct {
-	mu  sync.Mutex
-	all map[partition]checkpoint.Checkpoint
-}
-
-// leave notes what was said last of a partition that is given up.
-func (o *leftovers) leave(held *part) {
-	if !held.marked || !held.said.Open || held.stuck {
-		return
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.all == nil {
-		o.all = make(map[partition]checkpoint.Checkpoint)
-	}
-	o.all[held.partition] = checkpoint.Checkpoint{Offset: held.committed, Marks: held.said}
-}
-
-// own says that a partition is as this process left it.
-func (o *leftovers) own(p partition, cp checkpoint.Checkpoint) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	was, ok := o.all[p]
-	delete(o.all, p)
-	return ok && was.Offset == cp.Offset && was.Marks == cp.Marks
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/millrace/millrace/internal/checkpoint"
 	"github.com/millrace/millrace/internal/kafka"
 	"github.com/millrace/millrace/internal/wire"
 	"github.com/millrace/millrace/metrics"
@@ -84,7 +85,7 @@ type Intake struct {
 	lagNow chan struct{}       // capacity 1: look at the ends now
 	turns  *semaphore.Weighted // at the pool, one a lane; see isolate
 
-	left      leftovers
+	left      checkpoint.Leftovers
 	answered  atomic.Int64 // verdicts of the pool
 	reachable atomic.Bool  // the broker answered the last question
 	stopping  atomic.Bool

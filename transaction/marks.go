@@ -166,7 +166,7 @@ func (l *lane) mark(marks map[*part]poison.Guard) error {
 		l.failures = 0
 		l.mu.Lock()
 		for held, g := range marks {
-			held.guard, held.said, held.stale = g, g.Marks, false
+			held.guard, held.said, held.own, held.stale = g, g.Marks, true, false
 		}
 		l.mu.Unlock()
 		return nil

@@ -29,6 +29,7 @@ type part struct {
 
 	guard     poison.Guard
 	said      checkpoint.Marks // what the broker has of it
+	own       bool             // and has it from this process
 	next      advance          // what it becomes with the transaction under way
 	done      checkpoint.Set   // answered above the committed offset, by an intake of another mode
 	marked    bool             // this lease has said something
@@ -109,16 +110,15 @@ func (l *lane) fetched(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFetchR
 		l.mu.Lock()
 		held := l.parts[partition{topic, id}]
 		took := held != nil && held.committed < 0
-		found := cp.Marks
-		if took && l.left.own(held.partition, cp) {
-			found = found.Ended()
-		}
 		if took {
-			held.guard.Resume(found)
 			held.said, held.done = cp.Marks, cp.Done
+			if held.own = l.left.Own(topic, id, cp); held.own {
+				cp.Marks = cp.Ended()
+			}
+			held.guard.Resume(cp.Marks)
 		}
 		l.mu.Unlock()
-		if took && found.Open {
+		if took && cp.Open {
 			l.Metrics.UncleanEnds.Inc()
 			l.Log.Warn("a worker ended while it had the partition; its records start again under guard",
 				"lane", l.n, "topic", topic, "partition", id, "offset", cp.Offset, "alone", cp.Alone)
@@ -170,7 +170,9 @@ func (l *lane) drop(gone map[string][]int32, cause error) {
 			dropped[p] = true
 			if held := l.parts[p]; held != nil {
 				held.cancel(cause)
-				l.left.leave(held)
+				if held.own && !held.stuck {
+					l.left.Leave(topic, id, checkpoint.Checkpoint{Offset: held.committed, Marks: held.said})
+				}
 				delete(l.parts, p)
 				lag.Forget(l.Metrics, topic, id)
 			}

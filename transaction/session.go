@@ -224,7 +224,8 @@ func (l *lane) committed(c *cycle) {
 			held.done = held.done.From(held.committed)
 		}
 		if held.next.set {
-			held.guard, held.said, held.epoch = held.next.guard, held.next.guard.Marks, held.next.epoch
+			held.guard, held.epoch = held.next.guard, held.next.epoch
+			held.said, held.own = held.next.guard.Marks, true
 		}
 		marks[p] = held.committed
 	}

@@ -87,10 +87,18 @@ func (c *Checkpoint) fit(room int) (done Set, asBits bool) {
 }
 
 func (c *Checkpoint) relative(offset int64) int64 {
-	if offset < c.Offset {
+	if c.ahead(offset) == Unknown {
 		return 0
 	}
 	return offset - c.Offset + 1
+}
+
+// ahead is an offset as the text can say it, which has none below the commit's.
+func (c *Checkpoint) ahead(offset int64) int64 {
+	if offset < c.Offset {
+		return Unknown
+	}
+	return offset
 }
 
 func (c *Checkpoint) sum(b []byte) uint32 {
