@@ -161,6 +161,24 @@ func TestALostSessionOfOnesOwnIsNoAttempt(t *testing.T) {
 	})
 }
 
+// Whose search ended before it had anything to do says that it is at work when
+// something comes.
+func TestWhoWasAcquittedIdleSaysThatItBegins(t *testing.T) {
+	virtual(t, 1, func(b *bench) {
+		b.fill(0, 5)
+		b.commit(0, checkpoint.Checkpoint{Offset: 5, Epoch: -1, Marks: checkpoint.Marks{Open: true, Crowd: 1, Suspect: unknown, Until: 7}})
+		p := &holding{}
+		m := b.start(config(), p)
+		b.until("acquitted", func() bool { _, text := b.checkpoint(0); return text == "" })
+		b.fill(5, 3)
+		b.until("in flight", func() bool { return p.held() == 3 })
+		cp, _ := b.checkpoint(0)
+		require.True(t, cp.Open)
+		p.answer(3, nil)
+		m.halt(t)
+	})
+}
+
 // While one partition's records are under suspicion, nothing else runs; it all
 // goes on in its order afterwards.
 func TestQuarantine(t *testing.T) {

@@ -115,12 +115,16 @@ func (g *Guard) Began() {
 	}
 }
 
-// Acquit ends the search.
-func (g *Guard) Acquit() {
+// acquit ends the search. A lease that was not at work yet is as one that was
+// left nothing: it has to say that it begins.
+func (g *Guard) acquit() {
 	open := g.Open
 	g.Marks = checkpoint.Unmarked()
 	g.Open = open
 	g.stage = Free
+	if !open {
+		g.stage = Fresh
+	}
 }
 
 // Idle ends the search in a partition that has nothing unanswered: its last
@@ -129,7 +133,7 @@ func (g *Guard) Idle() bool {
 	if g.Crowd+g.Solo == 0 {
 		return false
 	}
-	g.Acquit()
+	g.acquit()
 	return true
 }
 
@@ -158,7 +162,7 @@ func (g *Guard) Pass(watermark, head int64) bool {
 	default:
 		return false
 	}
-	g.Acquit()
+	g.acquit()
 	return true
 }
 

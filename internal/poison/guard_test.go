@@ -67,7 +67,7 @@ func TestProbation(t *testing.T) {
 	g = on()
 	require.True(t, g.Idle())
 	require.False(t, g.Idle())
-	require.Equal(t, Free, g.Stage())
+	require.Equal(t, Fresh, g.Stage(), "it has not said that it is at work")
 }
 
 // With one more end in company, the window of the second is searched by narrower
@@ -118,6 +118,6 @@ func TestSuspect(t *testing.T) {
 		require.Zero(t, g.Solo, "the next one is innocent")
 		require.Equal(t, Verdict{Run: true}, g.Try(8, 3, true))
 		require.True(t, g.Pass(8, 71), "none of those that are left is under suspicion")
-		require.Equal(t, Free, g.Stage())
+		require.Equal(t, Fresh, g.Stage())
 	})
 }
