@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/millrace/millrace/consumer"
 	"github.com/millrace/millrace/metrics"
+	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/producer"
 	"github.com/millrace/millrace/transaction"
 	"github.com/millrace/millrace/worker"
@@ -112,4 +114,22 @@ func (p *program) nameTransactions(cfg *workerConfig) {
 		return
 	}
 	t.ID, t.Own = cfg.Consumer.Group+"-"+host+"-"+strings.ToLower(rand.Text()[:12]), true
+}
+
+// producerConfig lets the gateways' replies through, whatever their topic is
+// called.
+func (w *runningWorker) producerConfig() producer.Config {
+	cfg := w.cfg.Producer
+	for _, topic := range []string{w.cfg.Topics.Replies, w.cfg.Topics.Predictions()} {
+		if topic != "" && !slices.Contains(cfg.ReplyTopics, topic) {
+			cfg.ReplyTopics = append(slices.Clone(cfg.ReplyTopics), topic)
+		}
+	}
+	return cfg
+}
+
+// errorBody is an error in the dialect of a request that was never read.
+func errorBody(err *model.Error) (contentType string, value []byte) {
+	var unread model.Request
+	return unread.ContentType(), unread.EncodeError(nil, err)
 }

@@ -1,15 +1,12 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
-	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -24,10 +21,7 @@ import (
 	"github.com/millrace/millrace/internal/admin"
 	"github.com/millrace/millrace/internal/kafka"
 	"github.com/millrace/millrace/metrics"
-	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/model/follow"
-	"github.com/millrace/millrace/model/mlflow"
-	"github.com/millrace/millrace/producer"
 	"github.com/millrace/millrace/tracing"
 	"github.com/millrace/millrace/worker"
 )
@@ -181,113 +175,6 @@ func (w *runningWorker) consume(ctx context.Context, log *slog.Logger, opts []kg
 		return nil
 	}
 	return w.intake.Run(ctx)
-}
-
-func (w *runningWorker) handler(reg *prometheus.Registry) http.Handler {
-	mux := admin.Mux(admin.Health{Live: w.live, Ready: w.ready, Degraded: w.degraded}, reg)
-	mux.HandleFunc("GET /models", func(rw http.ResponseWriter, _ *http.Request) {
-		admin.WriteJSON(rw, http.StatusOK, w.status())
-	})
-	mux.Handle("/models", admin.OnlyMethod("GET, HEAD"))
-	if w.cfg.Announce.Secret+w.cfg.Announce.SecretFile != "" {
-		mux.Handle("POST /webhooks/mlflow", w.board.Webhook())
-		mux.Handle("/webhooks/mlflow", admin.OnlyMethod("POST"))
-	}
-	return mux
-}
-
-func (w *runningWorker) live() error {
-	if !w.intake.Healthy() {
-		return errors.New("work in flight makes no progress")
-	}
-	return nil
-}
-
-func (w *runningWorker) ready() error {
-	if !w.follower.Ready() {
-		return errors.New(cmp.Or(append(w.degraded(), "the models are loaded; requests are about to be taken in")...))
-	}
-	if !w.intake.Ready() {
-		return errors.New("kafka: this worker has not joined its group, or the broker does not answer")
-	}
-	return nil
-}
-
-// degraded lists the models that do not serve, with the reasons. When requests
-// are taken in all the same, it is those of these that are answered UNAVAILABLE.
-func (w *runningWorker) degraded() []string {
-	var list []string
-	for _, s := range w.follower.Status() {
-		why := fmt.Sprintf("model %s is %s", maskURLs(s.Reference), s.State)
-		switch {
-		case s.State == follow.StateServing || s.State == follow.StateUnloaded || s.OnDemand:
-		case s.LastError != "":
-			list = append(list, why+": "+s.LastError)
-		default:
-			list = append(list, why)
-		}
-	}
-	return list
-}
-
-// newFollower makes what keeps the models loaded.
-func (w *runningWorker) newFollower(all *parts, log *slog.Logger, m *metrics.Models, answers *metrics.Worker) (*follow.Follower, error) {
-	var targets []follow.Target
-	var given givenNames
-	for _, m := range w.cfg.Pool.Models {
-		t, err := w.source.target(m, w.cfg.Worker.MaxBatch, all.fail)
-		if err != nil {
-			return nil, err
-		}
-		targets = append(targets, given.watch(w.remember(w.announced(t))))
-	}
-	if err := w.checkNames(targets); err != nil {
-		return nil, err
-	}
-	observer := modelObserver(m)
-	count := observer.Swapped
-	observer.Swapped = func(now, before *model.Snapshot) {
-		count(now, before)
-		w.cards.Swapped(now, before, given.of(now, before))
-		answers.Announce(now.Name, now.Version, string(model.OK), failures()...)
-		w.refresh()
-	}
-	return follow.New(w.cfg.Follow, follow.Deps{
-		Targets: targets, Log: log, Observer: observer, Compatible: model.Compatible,
-		OnDemand: func(name string) (follow.Target, error) {
-			return w.source.target(modelRef{text: "models:/" + name, onDemand: true}, w.cfg.Worker.MaxBatch, all.fail)
-		},
-		Missing: func(err error) bool {
-			return errors.Is(err, mlflow.ErrNotFound) || errors.Is(err, mlflow.ErrBadReference)
-		},
-	})
-}
-
-// failures are the codes of answers that are no prediction.
-func failures() []string {
-	var list []string
-	for _, code := range model.Codes()[1:] {
-		list = append(list, string(code))
-	}
-	return list
-}
-
-// producerConfig lets the gateways' replies through, whatever their topic is
-// called.
-func (w *runningWorker) producerConfig() producer.Config {
-	cfg := w.cfg.Producer
-	for _, topic := range []string{w.cfg.Topics.Replies, w.cfg.Topics.Predictions()} {
-		if topic != "" && !slices.Contains(cfg.ReplyTopics, topic) {
-			cfg.ReplyTopics = append(slices.Clone(cfg.ReplyTopics), topic)
-		}
-	}
-	return cfg
-}
-
-// errorBody is an error in the dialect of a request that was never read.
-func errorBody(err *model.Error) (contentType string, value []byte) {
-	var unread model.Request
-	return unread.ContentType(), unread.EncodeError(nil, err)
 }
 
 // hostname is the name of this host, in Kubernetes the pod's; "" when it has none.
