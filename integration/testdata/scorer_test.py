@@ -139,6 +139,9 @@ class Answers(unittest.TestCase):
             ({"data": [1, True]}, "x"),
             ({"data": [1, 300]}, "x"),
             ({"data": None}, "inputs[0].data"),
+            ({"data": None, "parameters": 5}, "inputs[0].data"),
+            ({"datatype": "BYTES", "shape": [1024], "data": ["x"] * 1023 + ["x" * (1 << 17)]}, "x"),
+            ({"shape": [0] * 99, "data": []}, "x"),
         ]:
             with self.assertRaises(v2.Wrong) as e:
                 v2.form(0, "", {"inputs": [good | change]}, None)
@@ -277,6 +280,13 @@ class Batches(unittest.TestCase):
             self.assertEqual((status, field), (answer.status, answer.field), answer.content)
             self.assertIn(message, answer.content)
             self.assertNotIn("Traceback", answer.content)
+
+    def test_refused_v2(self):
+        s, one = self.counted(lambda d: d["a"].to_numpy()), {"name": "a", "datatype": "FP64", "shape": [1], "data": [1]}
+        for inputs in [one, {**one, "name": "b", "shape": [2], "data": [1, 2]}], [{**one, "data": None, "parameters": 5}], [one | {"shape": [[]]}]:
+            body = json.dumps({"inputs": inputs}).encode()
+            answers = [a for rows in s.score([score.V2] * 2, [body] * 2, False) for a in rows]
+            self.assertEqual(["INVALID_INPUT"] * 2, [a.status for a in answers], inputs)
 
     def test_exit(self):
         def leave(d):

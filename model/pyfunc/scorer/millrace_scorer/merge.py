@@ -127,10 +127,10 @@ class Batcher:
         """The parts of one call's result, or None and why there are none."""
         from .score import Refused
 
-        joined = (v2.joined if items[0].format == "v2" else forms.joined)(items)
         try:
+            joined = (v2.joined if items[0].format == "v2" else forms.joined)(items)
             result = self.scorer.predict(joined, quiet=True)
-        except Refused:
+        except (Refused, MemoryError):  # texts are as long as the longest of all
             return None, "refused"
         sort, at, parts = sort_of(result), 0, []
         if not has_rows(result, joined.rows):

@@ -125,12 +125,13 @@ class Scorer:
             if kind == V2:
                 return self.limited(v2.form(index, kind, doc, self.schema))
             return self.limited(form_of(index, kind, doc, self.mergeable(doc)))
-        except v2.Wrong as e:
-            return Answer(index, "INVALID_INPUT", e.message, e.field)
-        except Refused as e:
+        except (v2.Wrong, Refused) as e:
             return Answer(index, e.status, e.message, e.field)
         except (ValueError, RecursionError) as e:
             return Answer(index, "INVALID_INPUT", f"invalid JSON: {e}")
+        except Exception as e:  # no body ends the process
+            traceback.print_exc()
+            return Answer(index, "INVALID_INPUT", f"the body cannot be read: {type(e).__name__}: {e}")
 
     def mergeable(self, doc):
         return isinstance(doc, dict) and not is_unified_llm_input(doc)
@@ -169,8 +170,10 @@ class Scorer:
         log, unless quiet: then it will be asked again."""
         try:
             data, params = self.parse(form)
-        except (Refused, v2.Wrong):
+        except Refused:
             raise
+        except v2.Wrong as e:
+            raise Refused(e.status, e.message, e.field) from None
         except MlflowException as e:
             raise refusal(e) from None
         except Exception as e:

@@ -30,6 +30,7 @@ DATATYPES = {
 }
 NAMES = {np.dtype(name): datatype for datatype, (name, _) in DATATYPES.items() if name != "str"}
 NAMELESS = "output-1"
+LETTERS = 1 << 26  # of an array of texts, each of which takes as many as the longest, at four bytes
 
 
 class Wrong(Exception):
@@ -68,8 +69,9 @@ def tensor(entry, path):
     if not isinstance(shape, list) or any(type(d) is not int or not 0 <= d < 1 << 31 for d in shape):
         raise Wrong(path + ".shape", "no list of dimensions")
     if not isinstance(elements, list):
-        if "binary_data_size" in (entry.get("parameters") or {}):
-            raise Wrong(path + ".data", "the binary extension is not supported; put the data into the JSON")
+        params = entry.get("parameters")
+        if isinstance(params, dict) and "binary_data_size" in params:
+            raise Wrong(path + ".data", "binary_data_size, and no header inference-header-content-length says where the bytes begin")
         raise Wrong(path + ".data", "no list of elements")
     while elements and set(map(type, elements)) == {list}:
         elements = list(chain.from_iterable(elements))
@@ -82,6 +84,8 @@ def tensor(entry, path):
     if not set(map(type, elements)) <= kinds:
         odd = next(e for e in elements if type(e) not in kinds)
         raise Wrong(name, f"{odd!r:.40} is no {datatype}")
+    if kinds == {str} and len(elements) * max(map(len, elements), default=0) > LETTERS:
+        raise Wrong(name, f"{len(elements)} texts, the longest of {max(map(len, elements))}, take too much memory as an array", "TOO_LARGE")
     if kinds == {int} and elements:  # numpy before 2 wraps around
         bounds = np.iinfo(numpy_name)
         if min(elements) < bounds.min or max(elements) > bounds.max:
@@ -90,6 +94,8 @@ def tensor(entry, path):
         return name, np.array(elements, dtype=numpy_name).reshape(shape)
     except OverflowError:
         raise Wrong(name, f"an element is out of the range of {datatype}") from None
+    except ValueError as e:
+        raise Wrong(name, str(e)) from None
 
 
 def wanted(outputs):
