@@ -145,7 +145,8 @@ func (o *Options) build(ctx context.Context, w *wanted, base, dir string) error 
 			return errors.Join(fmt.Errorf("make the model's environment: %w", err), os.RemoveAll(work))
 		}
 	}
-	if err := os.Rename(work, dir); err != nil {
+	// One that is there has lost its interpreter, else it was used.
+	if err := errors.Join(os.RemoveAll(dir), os.Rename(work, dir)); err != nil {
 		return err
 	}
 	o.Logger.Info("the model's environment is there", "folder", dir, "took", time.Since(begun).Round(time.Millisecond))

@@ -73,6 +73,12 @@ func TestVirtualenv(t *testing.T) {
 	require.Contains(t, lines[1], "-r "+filepath.Join(o.Folder, requirementsFile))
 	require.Contains(t, n.log(), "Collecting things")
 
+	require.NoError(t, os.Remove(paths[0])) // as when what it was made of is gone
+	again, err := o.interpreter(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, paths[0], again)
+	require.FileExists(t, again, "it is made anew")
+
 	require.NoError(t, os.WriteFile(filepath.Join(o.Folder, requirementsFile), []byte("mlflow==3.0\n"), 0o600))
 	other, err := o.interpreter(t.Context())
 	require.NoError(t, err)
