@@ -157,8 +157,16 @@ func (c *child) load(ctx context.Context) error {
 
 // bound ends what waits for the connection when ctx ends.
 func (c *child) bound(ctx context.Context) (release func()) {
-	stop := context.AfterFunc(ctx, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })
-	return func() { stop() }
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		_ = c.conn.SetDeadline(time.Unix(1, 0)) // one that is closed waits for nothing
+	})
+	return func() {
+		if !stop() {
+			<-ended // the next call sets a deadline of its own
+		}
+	}
 }
 
 // call asks for what is left of a batch, and gives it the answers as they come.
