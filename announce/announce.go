@@ -119,13 +119,6 @@ func (b *Board) Follow(reference string) <-chan time.Duration {
 	return c
 }
 
-// Leave takes Follow back.
-func (b *Board) Leave(reference string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.subs, reference)
-}
-
 // Run reads, takes part in the election, and asks the registry when it has won,
 // until ctx ends. It returns nil, and joins all it started.
 func (b *Board) Run(ctx context.Context) error {

@@ -37,7 +37,7 @@ func TestOthersReferences(t *testing.T) {
 		}
 		require.LessOrEqual(w.t, wants, 10, "it is not said at each period")
 
-		late.Leave(other)
+		late.stop()
 		pause(16 * period)
 		w.registry.count(other)
 		pause(4 * period)

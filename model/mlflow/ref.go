@@ -180,11 +180,6 @@ func (r Ref) String() string {
 	return r.Path
 }
 
-// Moves says whether the reference may name another version later on.
-func (r Ref) Moves() bool {
-	return r.Kind == KindAlias || r.Kind == KindLatest || r.Kind == KindStage
-}
-
 // checkPath refuses the path of an artifact that would leave its folder.
 func checkPath(p string) error {
 	if strings.Contains(p, `\`) || strings.ContainsRune(p, 0) || !filepath.IsLocal(filepath.FromSlash(p)) {
