@@ -162,7 +162,7 @@ func (f *fastBody) end(p *columns, rows, width int) bool {
 		if p.single {
 			t.Shape = append(t.Shape, int64(width))
 		}
-		if spec.Shape != nil && !fits(spec.Shape, t.Shape) {
+		if !spec.Fits(t.Shape) {
 			return false
 		}
 	}

@@ -119,7 +119,7 @@ func (f *fastBody) tensor(i int) bool {
 	t := f.req.tensor(i, spec, n)
 	t.Shape = append(t.Shape, dims[:depth]...)
 	in := f.codec.tensor(spec.Name)
-	return (in == nil || fits(in.shape, t.Shape)) && (spec.Shape == nil || fits(spec.Shape, t.Shape))
+	return (in == nil || fits(in.shape, t.Shape)) && spec.Fits(t.Shape)
 }
 
 // nest reads the elements of nested lists, and their number in each dimension.

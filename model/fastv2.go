@@ -75,7 +75,7 @@ func (f *fastBody) v2Input() bool {
 			}
 			t := f.req.tensor(i, spec, n)
 			t.Shape = append(t.Shape, dims[:rank]...)
-			return spec.Shape == nil || fits(spec.Shape, t.Shape)
+			return spec.Fits(t.Shape)
 		case "parameters":
 			return typed && rank >= 0 && f.v2Bytes(i, spec, dims[:rank])
 		default:
@@ -104,7 +104,7 @@ func (f *fastBody) v2Bytes(i int, spec *Spec, dims []int64) bool {
 		return false
 	}
 	n, fine := product(dims)
-	if !fine || f.codec.room(n, "") != nil || spec.Shape != nil && !fits(spec.Shape, dims) {
+	if !fine || f.codec.room(n, "") != nil || !spec.Fits(dims) {
 		return false
 	}
 	raw, ok := f.req.take(size)

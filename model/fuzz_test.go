@@ -69,7 +69,7 @@ func check(t *testing.T, c *Codec, req *Request, err error) {
 		n, err := Elements(in.Shape, c.limits.MaxElements)
 		require.NoError(t, err)
 		require.Equal(t, int(n), in.Len())
-		require.True(t, c.info.Inputs[i].Shape == nil || fits(c.info.Inputs[i].Shape, in.Shape))
+		require.True(t, c.info.Inputs[i].Fits(in.Shape))
 	}
 }
 

@@ -11,7 +11,7 @@ func (c *Codec) put(req *Request, i int, a *array, path string) *Error {
 	default:
 		return Invalidf(path, "%s, where the model takes %s", a.dtype, spec.DType)
 	}
-	if spec.Shape != nil && !fits(spec.Shape, a.shape) {
+	if !spec.Fits(a.shape) {
 		return Invalidf(path, "shape %s, where the model takes %s", shapeText(a.shape), shapeText(spec.Shape))
 	}
 	if err := c.room(int64(len(a.cells)), path); err != nil {

@@ -76,7 +76,7 @@ func (c *Codec) decodeV2Input(req *Request, in *value, path string, seen []bool)
 		}
 		dims[d] = shape.items[d].int()
 	}
-	if spec.Shape != nil && !fits(spec.Shape, dims) {
+	if !spec.Fits(dims) {
 		return Invalidf(spec.Name, "shape %s, where the model takes %s", shapeText(dims), shapeText(spec.Shape))
 	}
 	n, err := Elements(dims, math.MaxInt32)

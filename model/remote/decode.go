@@ -108,7 +108,7 @@ func prepare(spec *model.Spec, t *model.Tensor, datatype string) (int, error) {
 	if datatype != spec.DType.V2() {
 		return 0, fmt.Errorf("datatype %q, where the metadata has %s", datatype, spec.DType.V2())
 	}
-	if !fits(spec.Shape, t.Shape) {
+	if !spec.Fits(t.Shape) {
 		return 0, fmt.Errorf("shape %v, where the metadata has %v", t.Shape, spec.Shape)
 	}
 	n, err := model.Elements(t.Shape, math.MaxInt32)

@@ -62,7 +62,7 @@ func (m *scoringModel) Close() error {
 // tried again.
 func (m *scoringModel) Predict(ctx context.Context, inputs []model.Tensor) ([]model.Tensor, error) {
 	info := model.RawInfo()
-	if err := checkInputs(info.Inputs, inputs); err != nil {
+	if err := model.CheckInputs(info.Inputs, inputs); err != nil {
 		return nil, err
 	}
 	if err := m.check(ctx); err != nil {

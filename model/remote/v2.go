@@ -111,7 +111,7 @@ func (m *v2Model) Close() error {
 // Predict runs one call. An answer other than the metadata declares is the
 // model's failure.
 func (m *v2Model) Predict(ctx context.Context, inputs []model.Tensor) ([]model.Tensor, error) {
-	if err := checkInputs(m.info.Inputs, inputs); err != nil {
+	if err := model.CheckInputs(m.info.Inputs, inputs); err != nil {
 		return nil, err
 	}
 	if err := m.check(ctx); err != nil {
