@@ -51,6 +51,3 @@ func halfFloat(h uint16) float64 {
 // HalfBits is the float16 nearest to f, ties to even, in the bits that a
 // [Float16] tensor holds.
 func HalfBits(f float64) uint16 { return halfBits(f) }
-
-// HalfFloat is the number that the bits of a [Float16] stand for.
-func HalfFloat(h uint16) float64 { return halfFloat(h) }

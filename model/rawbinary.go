@@ -70,11 +70,9 @@ func (c *Codec) spellInput(req *Request, in map[string]json.RawMessage) *Error {
 	if err := one.view(0, &spec, dims, int(n), raw); err != nil {
 		return err
 	}
-	data, err := one.Inputs[0].spell()
-	if err != nil {
-		return err
+	if in["data"], bad = one.Inputs[0].AppendFlat(nil); bad != nil {
+		return AsError(bad)
 	}
-	in["data"] = data
 	if delete(params, "binary_data_size"); len(params) == 0 {
 		delete(in, "parameters")
 	} else if in["parameters"], bad = json.Marshal(params); bad != nil {
@@ -83,19 +81,22 @@ func (c *Codec) spellInput(req *Request, in map[string]json.RawMessage) *Error {
 	return nil
 }
 
-// spell writes the elements as a flat JSON list.
-func (t *Tensor) spell() ([]byte, *Error) {
+// AppendFlat appends the elements as a flat JSON list, in which floats have the
+// fewest digits that read back as the same number of their type. It fails with
+// [InvalidInput] on what JSON has not: NaN, infinity, and strings that are not
+// UTF-8.
+func (t *Tensor) AppendFlat(dst []byte) ([]byte, error) {
 	for i, s := range t.Strings {
 		if !utf8.ValidString(s) {
-			return nil, Invalidf(t.Name, "string %d is not UTF-8, and the model takes JSON alone", i)
+			return dst, Invalidf(t.Name, "string %d is not UTF-8, and the model takes JSON alone", i)
 		}
 	}
-	for _, f := range t.floats() {
+	for i, f := range t.floats() {
 		if f != f || f-f != 0 {
-			return nil, Invalidf(t.Name, "NaN or infinity, which JSON has not, and the model takes JSON alone")
+			return dst, Invalidf(t.Name, "element %d is NaN or infinity, which JSON has not, and the model takes JSON alone", i)
 		}
 	}
-	return append(appendElements([]byte{'['}, t, 0, t.Len(), ",", true), ']'), nil
+	return append(appendElements(append(dst, '['), t, 0, t.Len(), ",", true), ']'), nil
 }
 
 // floats yields the elements of a tensor of floats.

@@ -58,17 +58,11 @@ func jsonRequest(inputs []model.Tensor) ([]byte, http.Header, error) {
 	body := append(make([]byte, 0, 1<<10), `{"inputs":[`...)
 	for i := range inputs {
 		body = appendHead(body, i, &inputs[i])
-		body = append(body, `,"data":[`...)
-		for k := range inputs[i].Len() {
-			if k > 0 {
-				body = append(body, ',')
-			}
-			var ok bool
-			if body, ok = appendElement(body, &inputs[i], k); !ok {
-				return nil, nil, model.Invalidf(inputs[i].Name, "element %d is not a number that JSON has, and the endpoint takes JSON alone", k)
-			}
+		var err error
+		if body, err = inputs[i].AppendFlat(append(body, `,"data":`...)); err != nil {
+			return nil, nil, err
 		}
-		body = append(body, "]}"...)
+		body = append(body, '}')
 	}
 	return append(body, "]}"...), http.Header{"Content-Type": {"application/json"}}, nil
 }
@@ -95,43 +89,4 @@ func appendText(body []byte, s string) []byte {
 		return append(body, `""`...)
 	}
 	return append(body, text...)
-}
-
-// appendElement writes an element. It is not ok when JSON has no such number.
-func appendElement(body []byte, t *model.Tensor, i int) ([]byte, bool) {
-	switch t.DType { //nolint:exhaustive // no tensor is of another type
-	case model.Bool:
-		return strconv.AppendBool(body, t.Data[i] != 0), true
-	case model.Int8:
-		return strconv.AppendInt(body, int64(model.View[int8](t)[i]), 10), true
-	case model.Int16:
-		return strconv.AppendInt(body, int64(model.View[int16](t)[i]), 10), true
-	case model.Int32:
-		return strconv.AppendInt(body, int64(model.View[int32](t)[i]), 10), true
-	case model.Int64:
-		return strconv.AppendInt(body, model.View[int64](t)[i], 10), true
-	case model.Uint8:
-		return strconv.AppendUint(body, uint64(t.Data[i]), 10), true
-	case model.Uint16:
-		return strconv.AppendUint(body, uint64(model.View[uint16](t)[i]), 10), true
-	case model.Uint32:
-		return strconv.AppendUint(body, uint64(model.View[uint32](t)[i]), 10), true
-	case model.Uint64:
-		return strconv.AppendUint(body, model.View[uint64](t)[i], 10), true
-	case model.Float16:
-		return appendFloat(body, model.HalfFloat(model.View[uint16](t)[i]), 32)
-	case model.Float32:
-		return appendFloat(body, float64(model.View[float32](t)[i]), 32)
-	case model.Float64:
-		return appendFloat(body, model.View[float64](t)[i], 64)
-	default:
-		return appendText(body, t.Strings[i]), true
-	}
-}
-
-func appendFloat(body []byte, f float64, bits int) ([]byte, bool) {
-	if math.IsNaN(f) || math.IsInf(f, 0) {
-		return body, false
-	}
-	return strconv.AppendFloat(body, f, 'g', -1, bits), true
 }

@@ -57,9 +57,12 @@ func TestTypes(t *testing.T) {
 	require.Equal(t, in, out)
 }
 
-func TestJSONHasNoNaN(t *testing.T) {
+func TestJSONHasNotAll(t *testing.T) {
 	for _, f := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
 		_, _, err := jsonRequest([]model.Tensor{{Name: "X", DType: model.Float64, Shape: []int64{1}, Data: model.BytesOf([]float64{f})}})
 		require.Equal(t, model.InvalidInput, codeOf(t, err))
 	}
+	_, _, err := jsonRequest([]model.Tensor{{Name: "X", DType: model.String, Shape: []int64{2}, Strings: []string{"é", "\xff"}}})
+	require.Equal(t, model.InvalidInput, codeOf(t, err))
+	require.ErrorContains(t, err, "string 1 is not UTF-8", "it is not sent as another text")
 }
