@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/millrace/millrace/model"
@@ -49,9 +48,9 @@ type Client struct {
 	slots   chan struct{} // one in it for each request that runs
 	moved   chan struct{} // capacity 1, see Moved
 
-	mu      sync.Mutex // guards what follows
-	checked time.Time  // when the model was last asked whether it is ready
-	serves  bool       // what it said
+	asking  chan struct{} // capacity 1: who is in it has what follows
+	checked time.Time     // when the model was last asked whether it is ready
+	serves  bool          // what it said
 }
 
 // New makes a client. It reads the files that TLS needs, and sends nothing.
@@ -77,6 +76,7 @@ func New(cfg Config, ref Ref, obs Observer) (*Client, error) {
 		breaker: newBreaker(cfg.BreakerFailures, cfg.BreakerOpen, noted),
 		slots:   make(chan struct{}, cfg.Concurrency),
 		moved:   make(chan struct{}, 1),
+		asking:  make(chan struct{}, 1),
 	}, nil
 }
 

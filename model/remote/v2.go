@@ -203,8 +203,12 @@ func (m *v2Model) blame(ctx context.Context, f *failure) error {
 // serving asks whether the model is ready, once a second at most. When that
 // cannot be found out it is held to be.
 func (c *Client) serving(ctx context.Context, path []string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	select {
+	case c.asking <- struct{}{}:
+		defer func() { <-c.asking }()
+	case <-ctx.Done():
+		return true
+	}
 	if !c.checked.IsZero() && time.Since(c.checked) < time.Second {
 		return c.serves
 	}
