@@ -60,12 +60,14 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// sameHost keeps credentials from following a redirect to another host.
+// sameHost keeps credentials from following a redirect to another host, or out
+// of TLS.
 func sameHost(req *http.Request, via []*http.Request) error {
 	if len(via) >= 5 {
 		return errors.New("too many redirects")
 	}
-	if req.URL.Host != via[0].URL.Host {
+	first := via[0].URL
+	if req.URL.Host != first.Host || first.Scheme == "https" && req.URL.Scheme != "https" {
 		req.Header.Del("Authorization")
 		req.Header.Del("X-Mlflow-Workspace")
 	}
