@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"time"
@@ -75,36 +76,15 @@ func (g *Gateway) pool() *poolState {
 	return p
 }
 
-// shown is a response of which the page shows what is wrong.
-type shown struct {
-	http.ResponseWriter
-
-	start []byte // of an error's body
-}
-
-// mostWatched is how much of an error is kept.
-const mostWatched = 4 << 10
-
-// Unwrap is for [http.ResponseController].
-func (w *shown) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// Write implements [http.ResponseWriter].
-func (w *shown) Write(p []byte) (int, error) {
-	if room := mostWatched - len(w.start); room > 0 {
-		w.start = append(w.start, p[:min(room, len(p))]...)
-	}
-	return w.ResponseWriter.Write(p)
-}
-
 // observe tells the page of an answer.
-func (g *Gateway) observe(w *shown, status int, took time.Duration) {
-	h := w.Header()
+func (g *Gateway) observe(v *visit, status int, took time.Duration) {
+	h := v.Header()
 	a := &page.Answer{
 		Status: status, Took: took, Request: h.Get(headerRequest),
 		Model: h.Get(headerModelName), Version: h.Get(headerModelVersion), Worker: h.Get("X-Worker"),
 	}
 	if status >= http.StatusBadRequest {
-		a.Code, a.Message = reasonOf(w.start)
+		a.Code, a.Message = v.code, reasonOf(v.failure)
 	}
 	if status == statusClientGone {
 		a.Message = "the client went away"
@@ -112,18 +92,15 @@ func (g *Gateway) observe(w *shown, status int, took time.Duration) {
 	g.glance.Observe(a)
 }
 
-// reasonOf reads an error in either dialect; of another body it is the start.
-func reasonOf(body []byte) (code, message string) {
+// reasonOf is the sentence of an error in either dialect; of another body it is the
+// start.
+func reasonOf(body []byte) string {
 	var e struct {
-		Code    string `json:"error_code"`
 		Message string `json:"message"`
 		V2      string `json:"error"`
 	}
 	if json.Unmarshal(body, &e) != nil {
-		return "", string(body)
+		return string(body)
 	}
-	if e.V2 != "" {
-		return "", e.V2
-	}
-	return e.Code, e.Message
+	return cmp.Or(e.V2, e.Message)
 }

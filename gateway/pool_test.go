@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,6 +40,7 @@ func TestThePoolAtAGlance(t *testing.T) {
 		bad = true
 		require.Equal(t, http.StatusBadRequest, g.post("{}", nil).status)
 		require.Equal(t, http.StatusBadRequest, g.post("", nil).status)
+		require.Equal(t, http.StatusBadRequest, g.do(t.Context(), http.MethodPost, "/v2/models/m/infer", strings.NewReader("{}"), map[string]string{"X-Request-Timeout": "x"}).status)
 		w.member() // a group that never commits: all that was asked waits
 		time.Sleep(2 * cfg.LagInterval)
 
@@ -63,7 +65,7 @@ func TestThePoolAtAGlance(t *testing.T) {
 		require.Equal(t, http.StatusOK, res.status)
 		require.NoError(t, json.Unmarshal([]byte(res.body), &pool), res.body)
 		require.True(t, pool.Ready)
-		require.InDelta(t, 0.4, pool.Errors, 0.001)
+		require.InDelta(t, 0.5, pool.Errors, 0.001)
 		require.EqualValues(t, 4, pool.LagRecords)
 		require.InDelta(t, 20, pool.LagSeconds, 11)
 		require.InDelta(t, pool.LagSeconds, g.value("millrace_group_lag_seconds"), 0)
@@ -71,10 +73,11 @@ func TestThePoolAtAGlance(t *testing.T) {
 		require.Equal(t, "none", pool.Breaker)
 		require.Equal(t, "m", pool.Models[0].Name)
 		require.Equal(t, 4, pool.Versions[0].Requests)
-		require.Len(t, pool.Failures, 2)
+		require.Len(t, pool.Failures, 3)
 		require.Equal(t, "INVALID_INPUT", pool.Failures[0].Code)
 		require.Equal(t, "column a is missing", pool.Failures[0].Message)
 		require.Equal(t, "the body is empty", pool.Failures[1].Message)
+		require.Equal(t, "INVALID_INPUT", pool.Failures[2].Code, "in V2's dialect too")
 
 		require.Contains(t, g.get("/openapi.json").body, `"m.7"`)
 		for _, path := range []string{"/", "/docs"} {

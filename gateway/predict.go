@@ -56,10 +56,13 @@ func (g *Gateway) predict(w http.ResponseWriter, r *http.Request) {
 // take answers one request and counts it once, whatever becomes of it.
 func (g *Gateway) take(w http.ResponseWriter, r *http.Request, by way) {
 	start := time.Now()
-	seen := &shown{ResponseWriter: w}
-	code := g.exchange(seen, r, by, start)
+	v, ok := w.(*visit)
+	if !ok {
+		v = &visit{ResponseWriter: w}
+	}
+	code := g.exchange(v, r, by, start)
 	took := time.Since(start)
-	g.observe(seen, code, took)
+	g.observe(v, code, took)
 	g.observeLatency(r.Context(), took)
 	g.metrics.Requests.WithLabelValues(strconv.Itoa(code)).Inc()
 	if code == statusClientGone {

@@ -12,14 +12,18 @@ import (
 	"github.com/millrace/millrace/tracing"
 )
 
-// visit is one request as the access log and the trace tell of it.
+// visit is one request as the page, the access log and the trace tell of it.
 type visit struct {
 	http.ResponseWriter
-	status int // 0: nothing was sent
-	bytes  int64
-	code   string // of the error
-	client string
+	status  int // 0: nothing was sent
+	bytes   int64
+	code    string // of the error
+	failure []byte // start of the error's body
+	client  string
 }
+
+// mostWatched is how much of an error is kept.
+const mostWatched = 4 << 10
 
 type visitKey struct{}
 
@@ -36,6 +40,9 @@ func (v *visit) Write(p []byte) (int, error) {
 	if v.status == 0 {
 		v.status = http.StatusOK
 	}
+	if room := mostWatched - len(v.failure); v.status >= http.StatusBadRequest && room > 0 {
+		v.failure = append(v.failure, p[:min(room, len(p))]...)
+	}
 	n, err := v.ResponseWriter.Write(p)
 	v.bytes += int64(n)
 	return n, err
@@ -46,32 +53,15 @@ func (v *visit) Unwrap() http.ResponseWriter { return v.ResponseWriter }
 
 // bare is the server's own writer, which knows how to end a connection.
 func bare(w http.ResponseWriter) http.ResponseWriter {
-	for {
-		inner, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			return w
-		}
-		w = inner.Unwrap()
+	if v, ok := w.(*visit); ok {
+		return v.ResponseWriter
 	}
-}
-
-// visitOf is the visit that a response is of, nil when nobody follows it.
-func visitOf(w http.ResponseWriter) *visit {
-	for {
-		switch inner := w.(type) {
-		case *visit:
-			return inner
-		case interface{ Unwrap() http.ResponseWriter }:
-			w = inner.Unwrap()
-		default:
-			return nil
-		}
-	}
+	return w
 }
 
 // noteCode tells a request's outcome when somebody wants to know.
 func noteCode(w http.ResponseWriter, code model.Code) {
-	if v := visitOf(w); v != nil && code != model.OK {
+	if v, ok := w.(*visit); ok && code != model.OK {
 		v.code = string(code)
 	}
 }
