@@ -127,9 +127,10 @@ func (g *Gateway) begin(ctx context.Context, req *request, key string) (predicti
 	defer g.kept.Forget(nonce)
 	rec := predictions.Accepted(&p, nonce)
 	rec.Topic, rec.Partition = g.cfg.Async.Topic, p.ID.Partition(n)
-	bounded, cancel := context.WithTimeout(ctx, g.cfg.PublishTimeout)
+	// A caller that goes away meanwhile changes nothing: it may come back with its key.
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.PublishTimeout)
 	defer cancel()
-	if err := g.publish(bounded, rec); err != nil {
+	if err := g.publish(bounded, rec, nil); err != nil {
 		return p.ID, &refusal{status: httpStatus(err.Code), err: err}
 	}
 	if key != "" {
@@ -142,10 +143,7 @@ func (g *Gateway) begin(ctx context.Context, req *request, key string) (predicti
 			return p.ID, unavailable("the topic of predictions could not be read in time; the request was not published")
 		}
 	}
-	if err := g.publishRequest(bounded, g.record(id(p.ID), g.cfg.Async.Topic, rec.Partition, req)); err != nil {
-		withdrawn := predictions.Withdrawn(p.ID)
-		withdrawn.Topic, withdrawn.Partition = rec.Topic, rec.Partition
-		g.client.TryProduce(context.WithoutCancel(ctx), withdrawn, nil) // what it does not reach, the deadline ends
+	if err := g.publishAccepted(bounded, g.record(id(p.ID), g.cfg.Async.Topic, rec.Partition, req), p.ID); err != nil {
 		return p.ID, &refusal{status: httpStatus(err.Code), err: err}
 	}
 	return p.ID, nil
@@ -159,22 +157,32 @@ func (g *Gateway) repeated(p *predictions.Prediction) *refusal {
 	return nil
 }
 
-// publishRequest publishes a record that a worker answers.
-func (g *Gateway) publishRequest(ctx context.Context, rec *kgo.Record) *model.Error {
+// publishAccepted publishes the request of a prediction that was accepted. The
+// acceptance is taken back when the request is known not to be in its topic: until then
+// another of its key would be run beside it.
+func (g *Gateway) publishAccepted(ctx context.Context, rec *kgo.Record, id predictions.ID) *model.Error {
 	traced := g.deps.Traces.Send(ctx, rec)
-	if err := g.publish(ctx, rec); err != nil {
+	return g.publish(ctx, rec, func(rec *kgo.Record, err error) {
 		traced(rec, err)
-		return err
-	}
-	traced(rec, nil)
-	return nil
+		if err != nil {
+			withdrawn := predictions.Withdrawn(id)
+			withdrawn.Topic, withdrawn.Partition = g.cfg.Async.Topic, id.Partition(int(g.kept.partitions.Load()))
+			g.client.TryProduce(context.WithoutCancel(ctx), withdrawn, nil) // what it does not reach, the deadline ends
+		}
+	})
 }
 
-// publish produces a record and waits until it is acknowledged.
-func (g *Gateway) publish(ctx context.Context, rec *kgo.Record) *model.Error {
+// publish produces a record and waits until it is acknowledged. told, unless it is nil,
+// is called with what became of it, which may be later than that.
+func (g *Gateway) publish(ctx context.Context, rec *kgo.Record, told func(*kgo.Record, error)) *model.Error {
 	sent := make(chan error, 1)
 	// Without cancel: one cancelled record fails the batch that it is in.
-	g.client.TryProduce(context.WithoutCancel(ctx), rec, func(_ *kgo.Record, err error) { sent <- err })
+	g.client.TryProduce(context.WithoutCancel(ctx), rec, func(rec *kgo.Record, err error) {
+		if told != nil {
+			told(rec, err)
+		}
+		sent <- err
+	})
 	select {
 	case err := <-sent:
 		if err != nil {
@@ -208,7 +216,7 @@ func (g *Gateway) find(ctx context.Context, id predictions.ID, client string) (p
 		rec.Topic, rec.Partition = g.cfg.Async.Topic, id.Partition(n)
 		bounded, cancel := context.WithTimeout(ctx, g.cfg.PublishTimeout)
 		defer cancel()
-		if err := g.publish(bounded, rec); err == nil {
+		if err := g.publish(bounded, rec, nil); err == nil {
 			select {
 			case <-read:
 			case <-bounded.Done():

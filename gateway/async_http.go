@@ -102,7 +102,7 @@ func (g *Gateway) deletePrediction(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), g.cfg.PublishTimeout)
 	defer cancel()
-	if err := g.publish(ctx, g.dropped(p.ID, int(g.kept.partitions.Load()))); err != nil {
+	if err := g.publish(ctx, g.dropped(p.ID, int(g.kept.partitions.Load())), nil); err != nil {
 		refuse(w, false, err)
 		return
 	}

@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"context"
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
@@ -253,5 +254,27 @@ func TestARequestThatIsNotPublishedFreesItsKey(t *testing.T) {
 		fault.Remove()
 		time.Sleep(15 * time.Second)
 		require.Equal(t, http.StatusOK, g.post("{}", keyed).status)
+	})
+}
+
+// A caller that goes away while its request is on its way to a broker comes back with
+// the same key, and finds that it was published.
+func TestARequestThatWasLeftIsPublishedOnce(t *testing.T) {
+	inWorld(t, func(w *world) {
+		t := w.t
+		var seen atomic.Int64
+		w.worker(func(r *kgo.Record) outcome { seen.Add(1); return echo(r) })
+		g := w.ready(config())
+		fault := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: requests, Count: -1, Err: kerr.NotLeaderForPartition})
+		keyed := map[string]string{"Idempotency-Key": "k"}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.Zero(t, g.do(ctx, http.MethodPost, "/predict", strings.NewReader("{}"), keyed).status)
+		time.Sleep(time.Second)
+		fault.Remove()
+		require.Equal(t, http.StatusOK, g.post("{}", keyed).status)
+		time.Sleep(10 * time.Second)
+		require.EqualValues(t, 1, seen.Load())
+		require.InDelta(t, 1, counted(t, g, "millrace_gateway_requests_total", "code", "499"), 0)
 	})
 }
