@@ -93,12 +93,19 @@ func cut(text string) string {
 	return text
 }
 
-// write logs the line. Fields that are empty have nothing to say.
-func (l *accessLog) write(ctx context.Context, v *visit, r *http.Request, took time.Duration) {
-	h := v.Header()
+// ask is what a line tells of a request itself.
+type ask struct {
+	method, path string
+	bytes        int64
+	header       http.Header
+}
+
+// write logs the line of a request that was answered with h. Fields that are empty have
+// nothing to say.
+func (l *accessLog) write(ctx context.Context, v *visit, h http.Header, q ask, took time.Duration) {
 	line := []slog.Attr{
-		slog.String("method", cut(r.Method)), slog.String("path", cut(r.URL.Path)), slog.Int("status", v.status),
-		slog.Int64("bytes_in", max(r.ContentLength, 0)), slog.Int64("bytes_out", v.bytes), slog.Float64("seconds", took.Seconds()),
+		slog.String("method", cut(q.method)), slog.String("path", cut(q.path)), slog.Int("status", v.status),
+		slog.Int64("bytes_in", q.bytes), slog.Int64("bytes_out", v.bytes), slog.Float64("seconds", took.Seconds()),
 	}
 	for _, f := range []struct{ key, value string }{
 		{"code", v.code},
@@ -106,7 +113,7 @@ func (l *accessLog) write(ctx context.Context, v *visit, r *http.Request, took t
 		{"version", h.Get(headerModelVersion)},
 		{"client", v.client},
 		{"request_id", h.Get(headerRequest)},
-		{"trace_id", tracing.ID(ctx, r.Header)},
+		{"trace_id", tracing.ID(ctx, q.header)},
 	} {
 		if f.value != "" {
 			line = append(line, slog.String(f.key, cut(f.value)))

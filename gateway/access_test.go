@@ -18,6 +18,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/millrace/millrace/gateway"
 	"github.com/millrace/millrace/internal/wire"
@@ -212,5 +216,59 @@ func TestAFollowedRequest(t *testing.T) {
 			require.Contains(t, g.do(t.Context(), http.MethodGet, "/metrics", nil, map[string]string{"Accept": "application/openmetrics-text"}).body,
 				`trace_id="`+traceID+`"`)
 		}
+	})
+}
+
+// So is one over gRPC, and the page shows it.
+func TestAFollowedCall(t *testing.T) {
+	inWorld(t, func(w *world) {
+		t := w.t
+		log := w.logged()
+		write, kept := w.with, tracetest.NewInMemoryExporter()
+		w.with = func(d *gateway.Deps) {
+			write(d)
+			d.Traces = tracing.NewGateway(sdk.NewTracerProvider(sdk.WithSampler(sdk.AlwaysSample()), sdk.WithSyncer(kept)).Tracer(""))
+		}
+		asked := make(chan *kgo.Record, 2)
+		answer := outcome{"ok", `{"outputs":[]}`}
+		w.worker(func(r *kgo.Record) outcome { asked <- r; return answer })
+		cfg := rpcConfig()
+		cfg.Access = gateway.AccessConfig{Log: "all", Rate: 100}
+		g := w.ready(cfg)
+		conn := g.dial()
+		const traceID = "0af7651916cd43dd8448eb211c80319c"
+		ctx := metadata.AppendToOutgoingContext(t.Context(), "traceparent", "00-"+traceID+"-b7ad6b7169203331-01")
+		var head metadata.MD
+		_, err := infer(ctx, conn, one("m"), grpc.Header(&head))
+		require.NoError(t, err)
+		synctest.Wait()
+		spans := kept.GetSpans()
+		require.Len(t, spans, 2)
+		slices.SortFunc(spans, func(a, b tracetest.SpanStub) int { return strings.Compare(b.Name, a.Name) })
+		sent, server := spans[0], spans[1]
+		require.Equal(t, []string{"send inference.requests", "inference.GRPCInferenceService/ModelInfer"}, []string{sent.Name, server.Name})
+		require.Equal(t, "b7ad6b7169203331", server.Parent.SpanID().String())
+		require.Equal(t, server.SpanContext.SpanID(), sent.Parent.SpanID())
+		own, _ := wire.Header(<-asked, wire.TraceParent)
+		require.Equal(t, "00-"+traceID+"-"+sent.SpanContext.SpanID().String()+"-01", string(own))
+		require.Equal(t, []string{"00-" + traceID + "-" + server.SpanContext.SpanID().String() + "-01"}, head.Get("traceparent"))
+
+		answer = outcome{"MODEL_FAILED", `{"error":"MODEL_FAILED: it burns"}`}
+		_, err = infer(ctx, conn, one("m"))
+		require.Equal(t, codes.Internal, status.Code(err))
+		all := log.requests(t)
+		require.Len(t, all, 2)
+		for i, want := range []map[string]any{{"status": 200.0}, {"status": 500.0, "code": "MODEL_FAILED"}} {
+			want["path"], want["trace_id"], want["model"], want["version"] = "/inference.GRPCInferenceService/ModelInfer", traceID, "m", "7"
+			require.Subset(t, all[i], want)
+		}
+		time.Sleep(2 * time.Second) // the page has whole seconds
+		var pool struct {
+			Errors   float64
+			Failures []struct{ Code, Message, Model string }
+		}
+		require.NoError(t, json.Unmarshal([]byte(g.get("/pool.json").body), &pool))
+		require.InDelta(t, 0.5, pool.Errors, 0)
+		require.Equal(t, []struct{ Code, Message, Model string }{{"MODEL_FAILED", "MODEL_FAILED: it burns", "m"}}, pool.Failures)
 	})
 }

@@ -58,6 +58,7 @@ type Gateway struct {
 	cards     *card.List
 	secure    *tls.Config // nil: no TLS
 	glance    *page.Glance
+	access    *accessLog // nil for none
 	lags      lags
 	killed    chan struct{} // closed when the drain's time is over
 
@@ -103,6 +104,7 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 		guard:     guard,
 		cards:     card.NewList(card.ListDeps{Topic: kafka.Optional(cfg.CardTopic), Log: deps.Log, Opts: deps.Kafka, Known: deps.Metrics.Cards}),
 		glance:    page.NewGlance(),
+		access:    newAccessLog(cfg.Access, deps.Log, deps.Metrics),
 		killed:    make(chan struct{}),
 	}
 	g.partition.Store(-1)

@@ -122,8 +122,22 @@ func tensorsOf(list []card.Tensor) []*oip.ModelMetadataResponse_TensorMetadata {
 	return out
 }
 
-// statusOf is the gRPC status of an error.
-func statusOf(err *model.Error) error { return status.Error(codeOf(err.Code), err.Error()) }
+// rpcError is how a call failed: gRPC's status, and the one that HTTP would have had.
+type rpcError struct {
+	grpc *status.Status
+	http int
+	code model.Code // "" for none
+}
+
+func (e *rpcError) Error() string { return e.grpc.Message() }
+
+// GRPCStatus is what the gRPC server sends.
+func (e *rpcError) GRPCStatus() *status.Status { return e.grpc }
+
+// statusOf is how an error is told over gRPC.
+func statusOf(err *model.Error) *rpcError {
+	return &rpcError{status.New(codeOf(err.Code), err.Error()), httpStatus(err.Code), err.Code}
+}
 
 func codeOf(code model.Code) codes.Code {
 	switch code { //nolint:exhaustive // the others are the server's

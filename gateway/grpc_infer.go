@@ -26,43 +26,60 @@ import (
 )
 
 // ModelInfer implements [oip.Server]: what a request over HTTP goes through, in the same
-// order, save that its message is there before it is asked about.
+// order, save that its message is there before it is asked about. It is counted, followed
+// and logged as one over HTTP.
 func (g *rpc) ModelInfer(ctx context.Context, in *oip.Message) (*oip.Message, error) {
-	start := time.Now()
-	out, err := g.inferRPC(ctx, in, start)
-	g.metrics.Latency.Observe(time.Since(start).Seconds())
-	code := httpOf(status.Code(err))
-	g.metrics.Requests.WithLabelValues(strconv.Itoa(code)).Inc()
-	if code == statusClientGone {
-		g.metrics.Gone.Inc()
+	const name = "ModelInfer"
+	start, asked, head := time.Now(), headerOf(ctx), make(http.Header)
+	ctx, span := g.deps.Traces.BeginCall(ctx, oip.Service, name, asked)
+	if p := span.Parent(); p != "" {
+		_ = grpc.SetHeader(ctx, metadata.Pairs(headerTrace, p)) // of a call that is under way
 	}
-	return out, err
+	v := &visit{status: http.StatusOK}
+	ctx = context.WithValue(ctx, visitKey{}, v)
+	out, no := g.inferRPC(ctx, in, asked, head, start)
+	if no == nil {
+		v.bytes = int64(len(out.Wire))
+	} else {
+		v.status, v.code, v.failure = no.http, string(no.code), []byte(no.Error())
+	}
+	took := time.Since(start)
+	g.count(ctx, v, head, v.status, took)
+	told := v.told(head)
+	if no != nil {
+		told.RPC = int(no.grpc.Code())
+	}
+	span.End(told)
+	if g.access.wants(v.status) {
+		g.access.write(ctx, v, head, ask{http.MethodPost, oip.Method(name), sizeOf(in), asked}, took)
+	}
+	if no != nil {
+		return nil, no
+	}
+	return out, nil
 }
 
-// httpOf is the HTTP status that a request over HTTP would have got, for the series.
-func httpOf(code codes.Code) int {
-	switch code { //nolint:exhaustive // the others are the server's
-	case codes.OK:
-		return http.StatusOK
-	case codes.Canceled:
-		return statusClientGone
-	case codes.InvalidArgument:
-		return http.StatusBadRequest
-	case codes.Unauthenticated:
-		return http.StatusUnauthorized
-	case codes.NotFound:
-		return http.StatusNotFound
-	case codes.DeadlineExceeded:
-		return http.StatusGatewayTimeout
-	case codes.ResourceExhausted:
-		return http.StatusTooManyRequests
-	case codes.Unavailable:
-		return http.StatusServiceUnavailable
+// headerOf is what of a call's metadata HTTP has as headers.
+func headerOf(ctx context.Context) http.Header {
+	header := make(http.Header)
+	md, _ := metadata.FromIncomingContext(ctx)
+	for _, name := range []string{headerKey, headerTimeout, headerTrace, "Tracestate"} {
+		if v := md.Get(name); len(v) > 0 {
+			header.Set(name, v[0])
+		}
 	}
-	return http.StatusInternalServerError
+	return header
 }
 
-func (g *rpc) inferRPC(ctx context.Context, in *oip.Message, start time.Time) (*oip.Message, error) {
+func sizeOf(in *oip.Message) int64 {
+	if in.Inference == nil { // it could not be read
+		return 0
+	}
+	return int64(len(in.Inference.Body))
+}
+
+// inferRPC answers a call. head is told who did.
+func (g *rpc) inferRPC(ctx context.Context, in *oip.Message, asked, head http.Header, start time.Time) (*oip.Message, *rpcError) {
 	client, no := g.caller(ctx)
 	if no == nil {
 		no = g.admission.greet()
@@ -73,7 +90,7 @@ func (g *rpc) inferRPC(ctx context.Context, in *oip.Message, start time.Time) (*
 	if in.Err != nil {
 		return nil, statusOf(model.Errorf(model.InvalidInput, "%w", in.Err))
 	}
-	size := int64(len(in.Inference.Body))
+	size := sizeOf(in)
 	if size > g.cfg.MaxBodyBytes {
 		return nil, statusOf(model.Errorf(model.TooLarge, "the body is larger than %d bytes", g.cfg.MaxBodyBytes))
 	}
@@ -81,7 +98,7 @@ func (g *rpc) inferRPC(ctx context.Context, in *oip.Message, start time.Time) (*
 		return nil, g.turnDown(ctx, g.noRoom())
 	}
 	defer g.admission.free(size)
-	req, timeout, err := g.requestOf(ctx, in.Inference, client, start)
+	req, timeout, err := g.requestOf(ctx, in.Inference, asked, client, start)
 	if err != nil {
 		return nil, statusOf(err)
 	}
@@ -98,10 +115,10 @@ func (g *rpc) inferRPC(ctx context.Context, in *oip.Message, start time.Time) (*
 	case failed == nil:
 		code, _ := wire.Header(rec, wire.Status)
 		fate = g.fateOf(model.Code(code), timeout)
-		return respond(ctx, rec, i)
+		return respond(ctx, rec, i, head)
 	case errors.Is(ctx.Err(), context.Canceled):
 		g.cancel(ctx, i, req.deadline)
-		return nil, status.FromContextError(ctx.Err()).Err()
+		return nil, &rpcError{grpc: status.FromContextError(ctx.Err()), http: statusClientGone}
 	default:
 		e := model.AsError(failed)
 		fate = g.fateOf(e.Code, timeout)
@@ -111,14 +128,7 @@ func (g *rpc) inferRPC(ctx context.Context, in *oip.Message, start time.Time) (*
 
 // requestOf is what becomes a record, and the time that it has: the caller's deadline,
 // its parameter timeout, or the metadata x-request-timeout, the shortest of them.
-func (g *rpc) requestOf(ctx context.Context, in *oip.Inference, client string, start time.Time) (*request, time.Duration, *model.Error) {
-	header := make(http.Header)
-	md, _ := metadata.FromIncomingContext(ctx)
-	for _, name := range []string{headerKey, headerTimeout, "Traceparent", "Tracestate"} {
-		if v := md.Get(name); len(v) > 0 {
-			header.Set(name, v[0])
-		}
-	}
+func (g *rpc) requestOf(ctx context.Context, in *oip.Inference, header http.Header, client string, start time.Time) (*request, time.Duration, *model.Error) {
 	longest := g.cfg.MaxTimeout
 	timeout, err := g.timeoutOf(header.Get(headerTimeout), false)
 	if err != nil {
@@ -159,7 +169,7 @@ func (g *rpc) caller(ctx context.Context) (string, *refusal) {
 }
 
 // turnDown counts a refusal and says when to come back, in the trailer retry-after.
-func (g *rpc) turnDown(ctx context.Context, no *refusal) error {
+func (g *rpc) turnDown(ctx context.Context, no *refusal) *rpcError {
 	if no.reason != "" {
 		g.metrics.Refused.WithLabelValues(no.reason).Inc()
 	}
@@ -171,26 +181,33 @@ func (g *rpc) turnDown(ctx context.Context, no *refusal) error {
 	if no.reason == metrics.RefusedRate {
 		code = codes.ResourceExhausted
 	}
-	return status.Error(code, no.err.Error())
+	return &rpcError{status.New(code, no.err.Error()), no.status, no.err.Code}
 }
 
-// respond is what the worker wrote. Who answered is in the header's metadata.
-func respond(ctx context.Context, rec *kgo.Record, i id) (*oip.Message, error) {
-	head := metadata.MD{strings.ToLower(headerRequest): {hex.EncodeToString(i[:])}}
+// respond is what the worker wrote. Who answered is in head, and in the header's metadata.
+func respond(ctx context.Context, rec *kgo.Record, i id, head http.Header) (*oip.Message, *rpcError) {
+	sent := make(metadata.MD)
+	tell := func(name, value string) {
+		head.Set(name, value)
+		sent.Set(name, value)
+	}
+	tell(headerRequest, hex.EncodeToString(i[:]))
 	for _, pass := range []struct{ from, to string }{
-		{wire.ModelName, "x-model-name"}, {wire.ModelVersion, "x-model-version"}, {wire.ID, "ce-id"}, {wire.Worker, "x-worker"},
+		{wire.ModelName, headerModelName}, {wire.ModelVersion, headerModelVersion}, {wire.ID, "Ce-Id"}, {wire.Worker, "X-Worker"},
 	} {
 		if v, ok := wire.Header(rec, pass.from); ok && len(v) > 0 {
-			head[pass.to] = []string{string(v)}
+			tell(pass.to, string(v))
 		}
 	}
-	_ = grpc.SetHeader(ctx, head) // of a call that is under way
+	_ = grpc.SetHeader(ctx, sent) // of a call that is under way
 	code, ok := wire.Header(rec, wire.Status)
 	if !ok {
 		return nil, statusOf(model.Errorf(model.Internal, "the answer has no status"))
 	}
 	if string(code) != string(model.OK) {
-		return nil, status.Error(codeOf(model.Code(code)), messageOf(rec.Value, string(code)))
+		return nil, &rpcError{
+			status.New(codeOf(model.Code(code)), messageOf(rec.Value, string(code))), httpStatus(model.Code(code)), model.Code(code),
+		}
 	}
 	length, _ := wire.Header(rec, wire.HeaderLength)
 	n := 0

@@ -219,7 +219,9 @@ func TestGRPCErrors(t *testing.T) {
 			_, err = infer(ctx, conn, one(name))
 			refused(err, want.code, want.text)
 		}
-		require.InDelta(w.t, 1, counted(w.t, r, "millrace_gateway_requests_total", "code", "404"), 0)
+		for _, code := range []string{"404", "413"} {
+			require.InDelta(w.t, 1, counted(w.t, r, "millrace_gateway_requests_total", "code", code), 0)
+		}
 	})
 }
 

@@ -77,8 +77,7 @@ func (g *Gateway) pool() *poolState {
 }
 
 // observe tells the page of an answer.
-func (g *Gateway) observe(v *visit, status int, took time.Duration) {
-	h := v.Header()
+func (g *Gateway) observe(v *visit, h http.Header, status int, took time.Duration) {
 	a := &page.Answer{
 		Status: status, Took: took, Request: h.Get(headerRequest),
 		Model: h.Get(headerModelName), Version: h.Get(headerModelVersion), Worker: h.Get("X-Worker"),

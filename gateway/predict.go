@@ -61,9 +61,13 @@ func (g *Gateway) take(w http.ResponseWriter, r *http.Request, by way) {
 		v = &visit{ResponseWriter: w}
 	}
 	code := g.exchange(v, r, by, start)
-	took := time.Since(start)
-	g.observe(v, code, took)
-	g.observeLatency(r.Context(), took)
+	g.count(r.Context(), v, v.Header(), code, time.Since(start))
+}
+
+// count counts a request that was answered with head, over HTTP or gRPC.
+func (g *Gateway) count(ctx context.Context, v *visit, head http.Header, code int, took time.Duration) {
+	g.observe(v, head, code, took)
+	g.observeLatency(ctx, took)
 	g.metrics.Requests.WithLabelValues(strconv.Itoa(code)).Inc()
 	if code == statusClientGone {
 		g.metrics.Gone.Inc()

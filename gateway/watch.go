@@ -79,17 +79,15 @@ func noteClient(ctx context.Context, client string) {
 // watched follows requests and logs them. Without either it is the handler
 // itself.
 func (g *Gateway) watched(next http.Handler) http.Handler {
-	access := newAccessLog(g.cfg.Access, g.log, g.metrics)
-	if access == nil && g.deps.Traces == nil {
+	if g.access == nil && g.deps.Traces == nil {
 		return next
 	}
-	return &watcher{g, next, access}
+	return &watcher{g, next}
 }
 
 type watcher struct {
 	*Gateway
-	next   http.Handler
-	access *accessLog // nil for none
+	next http.Handler
 }
 
 // ServeHTTP implements [http.Handler].
@@ -112,13 +110,18 @@ func (g *watcher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			v.status = statusClientGone
 		}
 	}
-	h := v.Header()
-	span.End(tracing.Response{
-		Pattern: r.Pattern, Status: v.status, Code: v.code, Model: h.Get(headerModelName), Version: h.Get(headerModelVersion),
-		RequestID: h.Get(headerRequest),
-	})
+	told := v.told(v.Header())
+	told.Pattern = r.Pattern
+	span.End(told)
 	if g.access.wants(v.status) {
-		g.access.write(ctx, v, r, time.Since(start))
+		g.access.write(ctx, v, v.Header(), ask{r.Method, r.URL.Path, max(r.ContentLength, 0), r.Header}, time.Since(start))
+	}
+}
+
+// told is what the trace is told of a response.
+func (v *visit) told(h http.Header) tracing.Response {
+	return tracing.Response{
+		Status: v.status, Code: v.code, Model: h.Get(headerModelName), Version: h.Get(headerModelVersion), RequestID: h.Get(headerRequest),
 	}
 }
 

@@ -21,9 +21,12 @@ type Gateway struct{ tracer trace.Tracer }
 // NewGateway takes the tracer that samples.
 func NewGateway(tracer trace.Tracer) *Gateway { return &Gateway{tracer} }
 
-// Exchange is one HTTP request and its response. All that a nil one is told is
-// lost.
-type Exchange struct{ span trace.Span }
+// Exchange is one request over HTTP or gRPC and its response. All that a nil one is
+// told is lost.
+type Exchange struct {
+	span trace.Span
+	rpc  bool
+}
 
 // Begin goes on with the trace that the request names, or begins one. The context
 // that it returns carries the span, and is for whoever answers the request.
@@ -38,7 +41,18 @@ func (g *Gateway) Begin(ctx context.Context, r *http.Request) (context.Context, 
 	ctx = propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(r.Header))
 	ctx, span := g.tracer.Start(ctx, method(r.Method), trace.WithSpanKind(trace.SpanKindServer),
 		trace.WithAttributes(keyMethod.String(method(r.Method)), keyPath.String(r.URL.Path), keyScheme.String(scheme)))
-	return ctx, &Exchange{span}
+	return ctx, &Exchange{span: span}
+}
+
+// BeginCall is Begin for a call over gRPC, whose metadata are the header.
+func (g *Gateway) BeginCall(ctx context.Context, service, method string, header http.Header) (context.Context, *Exchange) {
+	if g == nil {
+		return ctx, nil
+	}
+	ctx = propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(header))
+	ctx, span := g.tracer.Start(ctx, service+"/"+method, trace.WithSpanKind(trace.SpanKindServer),
+		trace.WithAttributes(keyRPC.String("grpc"), keyService.String(service), keyCall.String(method)))
+	return ctx, &Exchange{span: span, rpc: true}
 }
 
 // method is one that HTTP knows, or what the conventions say for the others.
@@ -62,7 +76,8 @@ func (e *Exchange) Parent() string {
 // Response is what came of an exchange.
 type Response struct {
 	Pattern        string // that the request's path matched; "" for none
-	Status         int
+	Status         int    // of HTTP, or that it would have been over gRPC
+	RPC            int    // gRPC's code, over gRPC
 	Code           string // of the error; "" for none
 	Model, Version string // that answered; "" for none
 	RequestID      string
@@ -77,7 +92,11 @@ func (e *Exchange) End(r Response) {
 		e.span.SetName(verb + " " + route)
 		e.span.SetAttributes(keyRoute.String(route))
 	}
-	e.span.SetAttributes(keyHTTP.Int(r.Status))
+	if e.rpc {
+		e.span.SetAttributes(keyRPCStatus.Int(r.RPC))
+	} else {
+		e.span.SetAttributes(keyHTTP.Int(r.Status))
+	}
 	if r.RequestID != "" {
 		e.span.SetAttributes(keyRequest.String(r.RequestID))
 	}

@@ -85,6 +85,19 @@ func TestFailuresOfAnExchange(t *testing.T) {
 	require.Equal(t, codes.Unset, byName(t, kept)["POST /predict"].Status.Code, "the client's fault")
 }
 
+func TestACall(t *testing.T) {
+	tracer, kept := recorder(t, sdk.AlwaysSample())
+	_, exchange := tracing.NewGateway(tracer).BeginCall(t.Context(), "inference.GRPCInferenceService", "ModelInfer", http.Header{"Traceparent": {sampled}})
+	exchange.End(tracing.Response{Status: 503, RPC: 14, Code: "UNAVAILABLE"})
+	server := byName(t, kept)["inference.GRPCInferenceService/ModelInfer"]
+	require.Equal(t, "b7ad6b7169203331", server.Parent.SpanID().String())
+	require.Equal(t, map[string]any{
+		"rpc.system": "grpc", "rpc.service": "inference.GRPCInferenceService", "rpc.method": "ModelInfer", "rpc.grpc.status_code": int64(14),
+		"error.type": "UNAVAILABLE",
+	}, attributes(server))
+	require.Equal(t, codes.Error, server.Status.Code)
+}
+
 func TestWithoutATracerHeadersStay(t *testing.T) {
 	var g *tracing.Gateway
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/predict", http.NoBody)
@@ -92,6 +105,9 @@ func TestWithoutATracerHeadersStay(t *testing.T) {
 	require.Equal(t, t.Context(), same)
 	require.Empty(t, exchange.Parent())
 	exchange.End(tracing.Response{})
+	same, exchange = g.BeginCall(t.Context(), "s", "m", nil)
+	require.Equal(t, t.Context(), same)
+	require.Nil(t, exchange)
 	rec := request("as it came")
 	g.Send(t.Context(), rec)(rec, nil)
 	require.Equal(t, "as it came", header(rec, wire.TraceParent))

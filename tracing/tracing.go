@@ -4,7 +4,7 @@
 // nothing is followed, at the price of looking.
 //
 // Names and attributes are those of OpenTelemetry's semantic conventions for
-// HTTP and for messaging, millrace.* where they have none. Trace context is
+// HTTP, for RPC and for messaging, millrace.* where they have none. Trace context is
 // W3C's (https://www.w3.org/TR/trace-context/).
 package tracing
 
@@ -39,6 +39,10 @@ const (
 	keyScheme    = attribute.Key("url.scheme")
 	keyRoute     = attribute.Key("http.route")
 	keyHTTP      = attribute.Key("http.response.status_code")
+	keyRPC       = attribute.Key("rpc.system")
+	keyService   = attribute.Key("rpc.service")
+	keyCall      = attribute.Key("rpc.method")
+	keyRPCStatus = attribute.Key("rpc.grpc.status_code")
 	keySystem    = attribute.Key("messaging.system")
 	keyOperation = attribute.Key("messaging.operation.name")
 	keyKind      = attribute.Key("messaging.operation.type")
