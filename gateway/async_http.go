@@ -42,14 +42,19 @@ func (g *Gateway) exchangeKept(w http.ResponseWriter, r *http.Request, req *requ
 		admin.WriteJSON(w, http.StatusAccepted, describe(&p))
 		return http.StatusAccepted
 	}
-	ctx, cancel := context.WithDeadline(r.Context(), req.deadline)
+	bounded, cancel := context.WithDeadline(r.Context(), req.deadline)
 	defer cancel()
+	ctx, done := endingWith(bounded, g.killed)
+	defer done()
 	p, ok := g.find(ctx, id, req.client)
 	if ok {
 		p, ok = g.kept.Wait(ctx, id)
 	}
 	if r.Context().Err() != nil {
 		return statusClientGone // who repeats the request finds its answer
+	}
+	if g.killed.Err() != nil && p.State == predictions.Pending {
+		return refuse(w, req.v2, errKilled)
 	}
 	if !ok {
 		return g.turnAway(w, req.v2, unavailable("the prediction was forgotten for want of room"))
@@ -78,7 +83,7 @@ func (g *Gateway) getPrediction(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if wait > 0 && p.State == predictions.Pending {
-		ctx, cancel := context.WithTimeout(r.Context(), wait)
+		ctx, cancel := g.patient(r.Context(), wait)
 		defer cancel()
 		if p, ok = g.kept.Wait(ctx, p.ID); !ok {
 			g.noSuchPrediction(w)
@@ -148,6 +153,14 @@ func (g *Gateway) patience(r *http.Request) (time.Duration, *refusal) {
 	return d, nil
 }
 
+// patient is for the wait for a prediction. It ends when the gateway begins to stop, for
+// any other gateway can be asked.
+func (g *Gateway) patient(ctx context.Context, wait time.Duration) (context.Context, context.CancelFunc) {
+	bounded, cancel := context.WithTimeout(ctx, wait)
+	ctx, done := endingWith(bounded, g.leaving)
+	return ctx, func() { done(); cancel() }
+}
+
 func (g *Gateway) noSuchPrediction(w http.ResponseWriter) {
 	fail(w, false, http.StatusNotFound, &model.Error{Code: notFound, Message: "there is no such prediction, or it is no longer kept"})
 }
@@ -211,7 +224,7 @@ func (g *Gateway) listPredictions(w http.ResponseWriter, r *http.Request) {
 	if stream && wait == 0 {
 		wait = g.cfg.MaxTimeout
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), wait)
+	ctx, cancel := g.patient(r.Context(), wait)
 	defer cancel()
 	found := g.follow(ctx, ids, client)
 	if stream {

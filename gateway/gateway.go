@@ -60,7 +60,11 @@ type Gateway struct {
 	glance    *page.Glance
 	access    *accessLog // nil for none
 	lags      lags
-	killed    chan struct{} // closed when the drain's time is over
+
+	// Two ends that requests wait beside: the gateway begins to stop, and the drain's
+	// time is over.
+	leaving, killed context.Context //nolint:containedctx // they end what is under way
+	leave, kill     context.CancelFunc
 
 	client    *kgo.Client // set by Run before anything is served
 	admin     *kadm.Client
@@ -105,8 +109,9 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 		cards:     card.NewList(card.ListDeps{Topic: kafka.Optional(cfg.CardTopic), Log: deps.Log, Opts: deps.Kafka, Known: deps.Metrics.Cards}),
 		glance:    page.NewGlance(),
 		access:    newAccessLog(cfg.Access, deps.Log, deps.Metrics),
-		killed:    make(chan struct{}),
 	}
+	g.leaving, g.leave = context.WithCancel(context.Background())
+	g.killed, g.kill = context.WithCancel(context.Background())
 	g.partition.Store(-1)
 	g.setUnready(errStarting)
 	if g.secure, err = cfg.TLS.Server(g.log, g.metrics.CertificateExpiry.Set); err != nil {
@@ -167,11 +172,12 @@ func (g *Gateway) serve(ctx context.Context) error {
 			return
 		}
 		g.setUnready(errStopping)
+		g.leave()
 		wait := time.NewTimer(g.cfg.DrainTimeout)
 		defer wait.Stop()
 		select {
 		case <-wait.C:
-			close(g.killed)
+			g.kill()
 		case <-ended:
 		}
 	}()
@@ -228,10 +234,11 @@ func (g *Gateway) ready() error {
 	return nil
 }
 
-// leaving says whether the gateway is stopping.
-func (g *Gateway) leaving() bool {
-	err := g.unready.Load()
-	return err != nil && errors.Is(*err, errStopping)
+// endingWith is ctx, which ends with another as well.
+func endingWith(ctx, other context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(other, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 func (g *Gateway) setUnready(err error) {

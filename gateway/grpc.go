@@ -186,6 +186,7 @@ func (h *health) Watch(in *grpc_health_v1.HealthCheckRequest, out grpc.ServerStr
 	defer turn.Stop()
 	told := grpc_health_v1.HealthCheckResponse_UNKNOWN
 	for {
+		leaving := h.g.leaving.Err() != nil
 		now := h.status()
 		if s := in.GetService(); s != "" && s != oip.Service {
 			now = grpc_health_v1.HealthCheckResponse_SERVICE_UNKNOWN
@@ -196,10 +197,11 @@ func (h *health) Watch(in *grpc_health_v1.HealthCheckRequest, out grpc.ServerStr
 			}
 			told = now
 		}
-		if h.g.leaving() {
+		if leaving { // which was told
 			return status.Error(codes.Unavailable, errStopping.Error())
 		}
 		select {
+		case <-h.g.leaving.Done():
 		case <-out.Context().Done():
 			return status.FromContextError(out.Context().Err()).Err()
 		case <-turn.C:

@@ -154,7 +154,7 @@ func (g *Gateway) fateOf(code model.Code, timeout time.Duration) fate {
 	switch {
 	case code != model.DeadlineExceeded && code != model.Unavailable:
 		return fateAnswered
-	case g.stopping():
+	case g.killed.Err() != nil:
 		return fateUnknown
 	case code == model.Unavailable: // by the broker, or a worker that has no model: not in time either
 		return fateTimedOut
@@ -162,15 +162,6 @@ func (g *Gateway) fateOf(code model.Code, timeout time.Duration) fate {
 		return fateUnknown
 	}
 	return fateTimedOut
-}
-
-func (g *Gateway) stopping() bool {
-	select {
-	case <-g.killed:
-		return true
-	default:
-		return false
-	}
 }
 
 // turnAway sends a refusal and counts it.
@@ -186,6 +177,9 @@ func (g *Gateway) turnAway(w http.ResponseWriter, v2 bool, no *refusal) int {
 	}
 	return fail(w, v2, no.status, no.err)
 }
+
+// errKilled is of who waited for longer than the drain.
+var errKilled = model.Errorf(model.Unavailable, "the gateway is stopping")
 
 // roundTrip publishes the request and waits for its answer. The error is a
 // [*model.Error], or the context's when the client went away.
@@ -221,8 +215,8 @@ func (g *Gateway) roundTrip(ctx context.Context, req *request) (*kgo.Record, id,
 			if !published {
 				return nil, i, model.Errorf(model.Unavailable, "the broker did not acknowledge the request within %s", g.cfg.PublishTimeout)
 			}
-		case <-g.killed:
-			return nil, i, model.Errorf(model.Unavailable, "the gateway is stopping")
+		case <-g.killed.Done():
+			return nil, i, errKilled
 		case <-ctx.Done():
 			if !published {
 				return nil, i, model.Errorf(model.Unavailable, "the broker did not acknowledge the request before its deadline")
