@@ -55,10 +55,22 @@ func NewModels(reg prometheus.Registerer) *Models {
 		Distance: gauges(reg, "millrace_model_distance",
 			"How far the answers of the newest version compared are from those of the version that served, on the input examples: 0 the same, 2 the opposite.", "model"),
 		Rollbacks: counters(reg, "millrace_model_rollbacks_total",
-			"Versions that were taken back by themselves, by reason: failures or latency.", "model", "reason"),
+			"Versions that were taken back by themselves, by reason: failures, latency or pool (another worker found so).", "model", "reason"),
 		OnProbation: gauges(reg, "millrace_model_on_probation",
 			"1 while the version before is kept in memory to go back to.", "model"),
 		LeftAlone: gauges(reg, "millrace_model_left_alone",
 			"1 while the reference names a version that was rolled back.", "model"),
 	}
+}
+
+// Announce makes at 0 the series of a model that is about to serve whose first
+// step an alert or a panel waits for: an increase is not seen of a series that
+// begins with it. reasons are those of a rollback.
+func (m *Models) Announce(model string, reasons ...string) {
+	m.Loads.WithLabelValues(model, ResultError)
+	for _, reason := range reasons {
+		m.Rollbacks.WithLabelValues(model, reason)
+	}
+	m.OnProbation.WithLabelValues(model)
+	m.LeftAlone.WithLabelValues(model)
 }

@@ -44,8 +44,10 @@ type delivery struct {
 
 // deliver makes the parts of the mode that is configured. They are not started.
 func (w *runningWorker) deliver(log *slog.Logger, reg *prometheus.Registry, counted *metrics.Worker, client []kgo.Opt) (delivery, error) {
+	published := metrics.NewProducer(reg)
+	published.Announce(failures()...)
 	publish := producer.Deps{
-		Logger: log, Metrics: metrics.NewProducer(reg), Topics: w.cfg.Topics, Group: w.cfg.Consumer.Group,
+		Logger: log, Metrics: published, Topics: w.cfg.Topics, Group: w.cfg.Consumer.Group,
 		Worker: w.host, Opts: client, ErrorBody: errorBody,
 	}
 	work := worker.Deps{

@@ -11,6 +11,9 @@ type processObserver struct{ m *metrics.Models }
 
 func (o processObserver) Resident(name, version string, bytes int64) {
 	o.m.ProcessResident.WithLabelValues(name, version).Set(float64(bytes))
+	for _, why := range []pyfunc.Reason{pyfunc.Crashed, pyfunc.TimedOut, pyfunc.Confused, pyfunc.OverLimit} {
+		o.m.ProcessRestarts.WithLabelValues(name, version, string(why)) // there at 0, so that the first one is an increase
+	}
 }
 
 func (o processObserver) Restarted(name, version string, why pyfunc.Reason) {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/millrace/millrace/model/onnx/onnxtest"
 )
 
 // rule is one of Prometheus' rules.
@@ -106,4 +108,23 @@ func TestEachAlertSaysWhatToDo(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, pages, alerts+1, "a page without an alert")
 	require.Equal(t, 2*alerts, strings.Count(string(text), "- name: "))
+}
+
+// An increase is not seen of a series that begins with it: what alerts wait for the
+// first of is there at 0 before it happens.
+func TestAlertsSeeTheFirstOfItsKind(t *testing.T) {
+	c := newKafka(t, freePort(t))
+	createAll(t, c, 1)
+	worker := start(t, home(t, "MILLRACE_MODEL="+onnxtest.Folder{Model: onnxtest.Picky(), Inputs: oneFloat}.Write(t)), "worker", "--brokers", c.ListenAddrs()[0])
+	w := worker.probes(t)
+	ready(t, w)
+	text, asked := get(t, w+"/metrics").body, 0
+	for _, r := range rules(t) {
+		for _, m := range regexp.MustCompile(`increase\((millrace_[a-z_]+)(?:\{([^}]*)\})?\[`).FindAllStringSubmatch(r.Expr, -1) {
+			asked++
+			require.Regexp(t, `(?m)^`+m[1]+`\{[^}]*`+regexp.QuoteMeta(m[2])+`[^}]*\} 0$`, text, r.Alert)
+		}
+	}
+	require.Equal(t, 3, asked, "dead letters, loads, rollbacks")
+	require.Zero(t, worker.stop(t), worker.err.String())
 }

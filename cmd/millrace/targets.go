@@ -98,6 +98,7 @@ func modelObserver(m *metrics.Models) follow.Observer {
 		Swapped: func(now, before *model.Snapshot) {
 			swaps := m.Swaps.WithLabelValues(now.Name) // there at 0 from the first version on
 			m.Unloads.WithLabelValues(now.Name, string(follow.UnloadBudget))
+			m.Announce(now.Name, follow.ReasonFailures, follow.ReasonLatency, follow.ReasonPool)
 			if before != nil {
 				swaps.Inc()
 				served.end(m, before)

@@ -17,6 +17,9 @@ func (t *target) publish(h, before *held) {
 	if t.obs.Swapped != nil {
 		t.obs.Swapped(now, old)
 	}
+	if t.alone.Identity != "" {
+		t.showLeft() // the pool may have left it alone before this one served anything
+	}
 	t.reached(now.Name, Step{Step: StepSwapped, Version: now.Version, Identity: now.Identity})
 	t.log.Info("model is serving", "model", now.Name, "version", now.Version, "flavor", now.Flavor)
 }
