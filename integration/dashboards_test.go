@@ -19,13 +19,18 @@ import (
 )
 
 // TestDashboards holds that every query of every panel, and of the scaler's triggers,
-// returns data of a pool that works: one worker of each delivery that keeps an order, a gateway, and a real
+// returns data of a pool that works: one worker of each delivery that keeps an order,
+// the first with another version beside and as a shadow, a gateway, and a real
 // Prometheus with the rules. Panels of KEDA's and of kube-state-metrics' series are
 // left out: these are not here.
 func TestDashboards(t *testing.T) {
 	b := newBroker(t)
 	b.topics(t)
-	first := startWorker(t, "worker", b, "MILLRACE_MODEL=bundled", "MILLRACE_LAG_INTERVAL=500ms")
+	other := filepath.Join(t.TempDir(), "other")
+	require.NoError(t, os.CopyFS(other, os.DirFS(filepath.Join(root(t), "bundled", "forecaster"))))
+	require.NoError(t, os.WriteFile(filepath.Join(other, "README.md"), []byte("another version"), 0o600))
+	first := startWorker(t, "worker", b, "MILLRACE_MODEL=bundled", "MILLRACE_LAG_INTERVAL=500ms",
+		"MILLRACE_SPLIT="+other+"=50", "MILLRACE_SHADOW="+other, "MILLRACE_TOPIC_SHADOW=none")
 	second := startWorker(t, "transactions", b, "MILLRACE_MODEL=bundled", "MILLRACE_DELIVERY=exactly-once", "MILLRACE_GROUP=second", "MILLRACE_LAG_INTERVAL=500ms")
 	gateway := startGateway(t, b, "MILLRACE_GROUP_LAG_INTERVAL=1s")
 	rules := rulesOf(t)

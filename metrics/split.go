@@ -50,7 +50,7 @@ const (
 
 // NewShadow registers the series of a shadow.
 func NewShadow(reg prometheus.Registerer) *Shadow {
-	return &Shadow{
+	s := &Shadow{
 		Compared: counters(reg, "millrace_shadow_answers_total",
 			"Answers of the shadow beside the one that was given (its version is primary), by result: same, differs, or error when the shadow had no prediction.",
 			"model", "version", "primary", "result"),
@@ -64,4 +64,8 @@ func NewShadow(reg prometheus.Registerer) *Shadow {
 			[]float64{0, 1e-6, 1e-5, 1e-4, .001, .01, .1, 1, 10, 100, 1000, 1e4, 1e5, 1e6}), "model", "version", "primary"),
 		Queued: gauge(reg, "millrace_shadow_queued_records", "Requests that wait for the shadow."),
 	}
+	for _, reason := range []string{DroppedFull, DroppedStopped, DroppedPublish, DroppedUnloaded} {
+		s.Dropped.WithLabelValues(reason) // there at 0, so that the first one is an increase
+	}
+	return s
 }

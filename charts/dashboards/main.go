@@ -1,5 +1,5 @@
 // Command dashboards writes Grafana's dashboards of a pool, from one source: the
-// panels of pool.go, models.go and the others here.
+// panels of pages.go and models.go.
 //
 //	go run ./charts/dashboards charts/millrace/dashboards
 //

@@ -10,6 +10,9 @@ const (
 	ageAlert     = 60   // seconds, OldestRecordTooOld
 )
 
+// groupLag is the group's lag as gateways see it: each of them sees all of it.
+const groupLag = "sum(max by (group, topic) (millrace_group_lag_records))"
+
 func overview() dashboard {
 	errorRatio := "sum(rate(inference_errors_total" + pool + "[$__rate_interval])) / sum(rate(inference_requests_total" + pool + "[$__rate_interval]))"
 	return dashboard{
@@ -40,7 +43,7 @@ func overview() dashboard {
 			{"Queue and workers", []panel{
 				{title: "Lag in records", unit: "short", lines: []line{
 					{expr: "sum(inference_queue_len" + pool + ")", legend: "seen by the workers"},
-					{expr: "sum(millrace_group_lag_records)", legend: "seen from outside"},
+					{expr: groupLag, legend: "seen from outside"},
 				}},
 				{title: "Lag in seconds", unit: "s", bound: ageAlert, lines: []line{{expr: "max(millrace_oldest_record_age_seconds" + pool + ")", legend: "oldest unanswered request"}}},
 				{title: "Workers", unit: "short", lines: []line{
@@ -56,6 +59,14 @@ func overview() dashboard {
 					{expr: "sum(millrace_gateway_waiting_requests)", legend: "waiting"},
 					{expr: rate("millrace_gateway_refused_requests_total", "", "reason"), legend: "refused a second: {{reason}}"},
 				}},
+			}},
+			{"What gateways know", []panel{
+				{title: "Versions that workers say they serve", unit: "short", lines: []line{{expr: "max(millrace_gateway_cards)", legend: "by their cards"}}},
+				{title: "Asynchronous predictions", unit: "short", lines: []line{
+					{expr: "max(millrace_gateway_predictions)", legend: "kept, pending ones included"},
+					{expr: "max(increase(millrace_gateway_predictions_evicted_total[5m]))", legend: "forgotten before their time, in 5 minutes"},
+				}},
+				{title: "Their bytes", unit: "bytes", lines: []line{{expr: "max(millrace_gateway_predictions_bytes)", legend: "of one gateway"}}},
 			}},
 		},
 	}
@@ -89,27 +100,6 @@ func worker() dashboard {
 					{expr: "go_memstats_heap_inuse_bytes" + one, legend: "Go's heap"},
 				}},
 				{title: "Goroutines", unit: "short", lines: []line{{expr: "go_goroutines" + one, legend: "goroutines"}}},
-			}},
-		},
-	}
-}
-
-func models() dashboard {
-	return dashboard{
-		uid: "millrace-models", title: "Millrace / Models and swaps", about: "Which version answers, and how each does.",
-		rows: []row{
-			{"Serving", []panel{
-				{title: "Workers by version", unit: "short", lines: []line{{expr: "count by (model, version, flavor) (millrace_model_info" + pool + ")", legend: "{{model}} {{version}} ({{flavor}})"}}},
-				{title: "Answers by version", unit: "reqps", lines: []line{{expr: rate("inference_requests_total", pool, "model", "version"), legend: "{{model}} {{version}}"}}},
-			}},
-			{"By version", []panel{
-				{title: "p95 by version", unit: "s", lines: []line{{expr: quantile(0.95, "inference_latency_seconds", pool, "model", "version"), legend: "{{model}} {{version}}"}}},
-				{title: "Errors by version", unit: "reqps", lines: []line{{expr: rate("inference_errors_total", pool, "model", "version", "code"), legend: "{{model}} {{version}} {{code}}"}}},
-			}},
-			{"Changes", []panel{
-				{title: "Loads", unit: "short", lines: []line{{expr: "sum by (model, result) (increase(millrace_model_loads_total" + pool + "[1h]))", legend: "{{model}}: {{result}}"}}},
-				{title: "Swaps", unit: "short", lines: []line{{expr: "sum by (model) (increase(millrace_model_swaps_total" + pool + "[1h]))", legend: "{{model}}"}}},
-				{title: "Since the registry answered", unit: "s", lines: []line{{expr: "time() - max by (model) (millrace_model_last_poll_timestamp_seconds" + pool + ")", legend: "{{model}}"}}},
 			}},
 		},
 	}
