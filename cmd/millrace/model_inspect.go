@@ -184,7 +184,7 @@ func (in *inspection) load(ctx context.Context, src *modelSource, r mlflow.Resol
 // has one.
 func (in *inspection) describe(snap *model.Snapshot, dir, url string) error {
 	info := snap.Model.Info()
-	in.Loads, in.Batches = true, info.Batches
+	in.Loads, in.Batches, in.Flavor = true, info.Batches, snap.Flavor // not the first that the folder has, when that was passed over
 	if in.raw = info.Raw; !in.raw {
 		in.Inputs, in.Outputs = inspectTensors(info.Inputs), inspectTensors(info.Outputs)
 	}
