@@ -1,7 +1,6 @@
 package load
 
 import (
-	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -43,6 +42,7 @@ func ParseExpectation(text string) (Expectation, error) {
 	}
 	e := Expectation{text: strings.Join(parts[1:], ""), metric: parts[1], op: parts[2]}
 	var err error
+	like := "a number"
 	switch value := parts[3]; {
 	case e.metric == "failures" && strings.HasSuffix(value, "%"):
 		e.share = true
@@ -54,12 +54,13 @@ func ParseExpectation(text string) (Expectation, error) {
 		if _, ok := e.duration(&Report{}); !ok {
 			return e, fmt.Errorf("--expect: %q: there is no %q; there are p50, p90, p95, p99, p999, mean, max, failures, requests, rate", text, e.metric)
 		}
+		like = "a duration such as 250ms"
 		var d time.Duration
 		d, err = time.ParseDuration(value)
 		e.bound = d.Seconds()
 	}
 	if err != nil {
-		return e, fmt.Errorf("--expect: %q: %w", text, errors.Unwrap(err))
+		return e, fmt.Errorf("--expect: %q: %q is not %s", text, parts[3], like)
 	}
 	return e, nil
 }
