@@ -115,8 +115,8 @@ func parse(args []string) (config, error) {
 	if cfg.records != 0 && cfg.records < 1000 {
 		errs = append(errs, errors.New("--records: must be 1000 or above, or 0"))
 	}
-	if len(cfg.models) == 0 && !cfg.trees && !cfg.gateway {
-		errs = append(errs, errors.New("--model none, --trees=false and --gateway=false: nothing to measure"))
+	if len(cfg.models) == 0 && !cfg.trees && !cfg.gateway && cfg.swaps == 0 {
+		errs = append(errs, errors.New("--model none, --trees=false, --gateway=false and --swaps 0: nothing to measure"))
 	}
 	if cfg.repeats < 1 {
 		errs = append(errs, errors.New("--repeats: must be 1 or above"))
