@@ -3,6 +3,7 @@ package transaction
 import (
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -139,6 +140,8 @@ func TestACommitThatIsNotConfirmed(t *testing.T) {
 		}
 		h.Remove()
 		require.Positive(t, h.Hits())
+		synctest.Wait()
+		m.wire.mend() // a commit after the last mend has cut again
 		b.until("committed", func() bool { return b.committed() == 200 })
 		m.halt(t)
 		b.requireOnce(200)

@@ -39,7 +39,7 @@ func (s *Server) Run(ctx context.Context) error {
 		ReadTimeout:       read,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		TLSConfig:         s.TLS,
+		TLSConfig:         s.TLS.Clone(), // the server writes its protocols into it, and others may read it
 	}
 	served := make(chan error, 1)
 	go func() {

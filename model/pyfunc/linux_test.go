@@ -41,7 +41,7 @@ func TestLeak(t *testing.T) {
 	require.Equal(t, []Reason{OverLimit}, n.restarts(t, 1))
 	close(stop)
 	asking.Wait()
-	require.Greater(t, n.resident, o.MemoryLimit)
+	require.Greater(t, n.most(), o.MemoryLimit)
 	require.Equal(t, []string{"ok: a of 1"}, ask(t, m, "a"))
 	require.Equal(t, []Reason{OverLimit}, n.restarts(t, 1))
 	require.Less(t, m.pool.total(), o.MemoryLimit)

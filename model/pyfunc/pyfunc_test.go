@@ -46,6 +46,13 @@ func (n *notebook) Resident(_, _ string, bytes int64) {
 	n.resident = max(n.resident, bytes)
 }
 
+// most is the most memory that a process was seen with, in bytes.
+func (n *notebook) most() int64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.resident
+}
+
 func (n *notebook) Restarted(_, _ string, why Reason) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
