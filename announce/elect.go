@@ -11,6 +11,12 @@ import (
 	"github.com/millrace/millrace/internal/kafka"
 )
 
+// The pauses between two tries to be elected.
+const (
+	firstPause = 250 * time.Millisecond
+	lastPause  = 10 * time.Second
+)
+
 // stand takes part in the election until ctx ends: a group in which whoever has
 // the topic's first partition is elected. Nothing is fetched or committed.
 func (b *Board) stand(ctx context.Context) {

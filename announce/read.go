@@ -11,40 +11,28 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-)
 
-// The pauses between two tries when the topic is missing or cannot be read.
-const (
-	firstPause = 250 * time.Millisecond
-	lastPause  = 10 * time.Second
+	"github.com/millrace/millrace/internal/kafka"
 )
 
 // spread bounds the time within which the members of a pool follow a change, not
 // all at the same moment: each fetches a version of its own.
 const spread = 5 * time.Second
 
-// read reads the topic until ctx ends. One that is missing or cannot be read is
-// logged once, and looked for again and again.
+// read reads the topic until ctx ends.
 func (b *Board) read(ctx context.Context) {
-	said, began, pause := "", time.Now(), firstPause
-	for ctx.Err() == nil {
+	topic := kafka.SideTopic{
+		Name: b.Topic, Patience: patience, Log: b.Log,
+		Meanwhile: "this worker asks the registry by itself",
+	}
+	topic.Read(ctx, func(ctx context.Context) (bool, error) {
 		worked, err := b.readOnce(ctx)
 		b.writer.Store(nil)
-		if worked {
-			began, pause = time.Now(), firstPause
-		}
 		if errors.Is(err, kerr.UnknownTopicOrPartition) {
 			b.settled() // waiting would not help
 		}
-		if reason := fmt.Sprint(err); reason != said && ctx.Err() == nil && time.Since(began) >= patience {
-			said = reason
-			b.Log.WarnContext(ctx, "no announcements of models can be read: this worker asks the registry by itself", "topic", b.Topic, "error", err)
-		}
-		if !sleep(ctx, pause) {
-			return
-		}
-		pause = min(2*pause, lastPause)
-	}
+		return worked, err
+	})
 }
 
 // readOnce reads from the start until something fails, and says whether it came
@@ -86,14 +74,7 @@ func (b *Board) span(ctx context.Context, cl *kgo.Client) (from, to int64, err e
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	adm := kadm.NewClient(cl)
-	have, err := adm.ListTopics(ctx, b.Topic)
-	if err == nil {
-		err = have.Error()
-	}
-	if err == nil && !have.Has(b.Topic) {
-		err = kerr.UnknownTopicOrPartition
-	}
-	if err != nil {
+	if err := kafka.Exists(ctx, adm, b.Topic); err != nil {
 		return 0, 0, err
 	}
 	starts, err := adm.ListStartOffsets(ctx, b.Topic)

@@ -16,9 +16,9 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/millrace/millrace/internal/kafka"
 	"github.com/millrace/millrace/internal/wire"
 )
 
@@ -78,39 +78,18 @@ func (l *List) Cancelled(r *kgo.Record) bool {
 	return ok && time.Now().Before(until)
 }
 
-// The pauses between two tries when the topic is missing or cannot be read, and
-// how long that may last before it is told: at a start topics come one by one.
-const (
-	firstPause = 250 * time.Millisecond
-	lastPause  = 10 * time.Second
-	patience   = 5 * time.Second
-)
-
 // Run reads the topic until ctx ends, and returns nil. A topic that is missing
-// or cannot be read is logged once, and looked for again and again.
+// or cannot be read is looked for again and again.
 func (l *List) Run(ctx context.Context) error {
 	if l.Topic == "" {
 		<-ctx.Done()
 		return nil
 	}
-	said, began, pause := "", time.Now(), firstPause
-	for ctx.Err() == nil {
-		worked, err := l.read(ctx)
-		if worked {
-			began, pause = time.Now(), firstPause
-		}
-		if reason := fmt.Sprint(err); reason != said && ctx.Err() == nil && time.Since(began) >= patience {
-			said = reason
-			l.Log.WarnContext(ctx, "no cancellations can be read: requests whose caller went away are run all the same", "topic", l.Topic, "err", err)
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		}
-		timer.Stop()
-		pause = min(2*pause, lastPause)
+	topic := kafka.SideTopic{
+		Name: l.Topic, Patience: 5 * time.Second, Log: l.Log,
+		Meanwhile: "requests whose caller went away are run all the same",
 	}
+	topic.Read(ctx, l.read)
 	return nil
 }
 
@@ -127,14 +106,7 @@ func (l *List) read(ctx context.Context) (worked bool, err error) {
 		return false, fmt.Errorf("client: %w", err)
 	}
 	defer cl.Close()
-	have, err := kadm.NewClient(cl).ListTopics(ctx, l.Topic)
-	if err == nil {
-		err = have.Error()
-	}
-	if err == nil && !have.Has(l.Topic) {
-		err = kerr.UnknownTopicOrPartition
-	}
-	for err == nil {
+	for err = kafka.Exists(ctx, kadm.NewClient(cl), l.Topic); err == nil; {
 		fetches := cl.PollRecords(ctx, 1000)
 		l.add(fetches.Records(), time.Now())
 		err = fetches.Err()

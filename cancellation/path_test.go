@@ -271,7 +271,7 @@ func TestWithoutTheTopicAllIsRun(t *testing.T) {
 		seeded []string
 		says   string
 	}{
-		"missing":  {cancellations, all[:4], "no cancellations can be read"},
+		"missing":  {cancellations, all[:4], "a topic cannot be read"},
 		"disabled": {"", all, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -13,8 +13,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millrace/millrace/internal/kafka"
 )
 
 // What a list answers when it has no card.
@@ -113,31 +114,18 @@ func (l *List) Err() error {
 }
 
 // Run reads the topic until ctx ends, and returns nil. A topic that is missing or cannot
-// be read is logged once, and looked for again and again.
+// be read is looked for again and again.
 func (l *List) Run(ctx context.Context) error {
 	if l.Topic == "" {
 		<-ctx.Done()
 		return nil
 	}
-	said, began, pause := "", time.Now(), firstPause
-	for ctx.Err() == nil {
+	topic := kafka.SideTopic{Name: l.Topic, Patience: patience, Log: l.Log, Meanwhile: "models are not described"}
+	topic.Read(ctx, func(ctx context.Context) (bool, error) {
 		worked, err := l.follow(ctx)
-		if worked {
-			began, pause = time.Now(), firstPause
-		}
 		l.failed(err)
-		if reason := fmt.Sprint(err); reason != said && ctx.Err() == nil && time.Since(began) >= patience {
-			said = reason
-			l.Log.WarnContext(ctx, "model cards cannot be read: models are not described", "topic", l.Topic, "err", err)
-		}
-		wait := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-		case <-wait.C:
-		}
-		wait.Stop()
-		pause = min(2*pause, lastPause)
-	}
+		return worked, err
+	})
 	return nil
 }
 
@@ -181,14 +169,7 @@ func (l *List) follow(ctx context.Context) (worked bool, err error) {
 
 // unread returns the end of each partition that holds something.
 func unread(ctx context.Context, adm *kadm.Client, topic string) (map[int32]int64, error) {
-	have, err := adm.ListTopics(ctx, topic)
-	if err == nil {
-		err = have.Error()
-	}
-	if err == nil && !have.Has(topic) {
-		err = kerr.UnknownTopicOrPartition
-	}
-	if err != nil {
+	if err := kafka.Exists(ctx, adm, topic); err != nil {
 		return nil, err
 	}
 	starts, err := adm.ListStartOffsets(ctx, topic)
