@@ -98,7 +98,9 @@ func TestWhoStoodStillIsNotHeard(t *testing.T) {
 				pause(time.Minute)
 				first := w.elected()
 				w.registry.hold(first) // its next answer is on its way when it stops
-				pause(period + 10*time.Second)
+				for !w.registry.holds() {
+					pause(100 * time.Millisecond)
+				}
 				first.still.freeze()
 				w.registry.set(champion, 2)
 				pause(20*time.Second + c.still)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 )
 
 // registry counts who asks, and answers with a version of each reference.
@@ -16,6 +17,8 @@ type registry struct {
 	asked map[string]int // by reference
 	held  string         // the member whose answers are on their way
 	let   chan struct{}  // closed when they arrive
+
+	waiting atomic.Int32 // answers that are on their way
 }
 
 // hold lets a member wait for the answers to what it asks from now on.
@@ -32,6 +35,9 @@ func (r *registry) release() {
 	r.held = ""
 }
 
+// holds says that an answer is on its way.
+func (r *registry) holds() bool { return r.waiting.Load() > 0 }
+
 // resolveFor is resolve over a way that may be long.
 func (r *registry) resolveFor(ctx context.Context, self, reference string) (json.RawMessage, error) {
 	found, err := r.resolve(ctx, reference)
@@ -42,7 +48,9 @@ func (r *registry) resolveFor(ctx context.Context, self, reference string) (json
 	}
 	r.mu.Unlock()
 	if wait != nil {
+		r.waiting.Add(1)
 		<-wait
+		r.waiting.Add(-1)
 	}
 	return found, err
 }
