@@ -115,7 +115,9 @@ func example(s *model.Snapshot) json.RawMessage {
 }
 
 // key tells versions apart. Names have no slash: MLflow takes none.
-func (c *Card) key() string { return c.Name + "/" + c.Version }
+func (c *Card) key() string { return key(c.Name, c.Version) }
+
+func key(name, version string) string { return name + "/" + version }
 
 // record is the card for the topic. One that is too large loses what can be done
 // without.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -135,10 +137,10 @@ func TestGatewaysLearnWhatWorkersServe(t *testing.T) {
 		a, b := w.publisher("a"), w.publisher("b")
 		endA, endB := w.run(a.Run), w.run(b.Run)
 		one := snapshot(t, "m", "1")
-		a.Swapped(one, nil, "")
+		a.Swapped("", one, nil)
 		time.Sleep(time.Second)
-		b.Swapped(snapshot(t, "m", "2"), nil, "")
-		b.Swapped(snapshot(t, "other", "1"), nil, "given")
+		b.Swapped("", snapshot(t, "m", "2"), nil)
+		b.Swapped("given", snapshot(t, "other", "1"), nil)
 		time.Sleep(time.Second)
 		c, versions, err := l.Find("m", "")
 		require.NoError(t, err)
@@ -157,7 +159,7 @@ func TestGatewaysLearnWhatWorkersServe(t *testing.T) {
 		require.Equal(t, "b", c.Worker)
 
 		// A version that was swapped out is told no more, and the rest again and again.
-		a.Swapped(snapshot(t, "m", "2"), one, "")
+		a.Swapped("", snapshot(t, "m", "2"), one)
 		time.Sleep(2 * MaxAge)
 		_, versions, err = l.Find("m", "")
 		require.NoError(t, err)
@@ -181,7 +183,7 @@ func TestGatewaysLearnWhatWorkersServe(t *testing.T) {
 func TestATopicThatComesLater(t *testing.T) {
 	inWorld(t, func(w *world) {
 		l, p := w.list(nil), w.publisher("a")
-		p.Swapped(snapshot(t, "m", "1"), nil, "")
+		p.Swapped("", snapshot(t, "m", "1"), nil)
 		w.run(p.Run)
 		time.Sleep(time.Minute)
 		require.ErrorIs(t, l.Err(), ErrUnknown)
@@ -201,7 +203,7 @@ func TestNoTopic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		l, p := NewList(ListDeps{}), NewPublisher(PublisherDeps{})
-		p.Swapped(snapshot(t, "m", "1"), nil, "")
+		p.Swapped("", snapshot(t, "m", "1"), nil)
 		ended := make(chan error, 2)
 		go func() { ended <- l.Run(ctx) }()
 		go func() { ended <- p.Run(ctx) }()
@@ -242,4 +244,30 @@ func TestTheOldestGoWhenThereAreTooMany(t *testing.T) {
 	require.Len(t, l.cards, most)
 	require.NotContains(t, l.cards, "m/0s")
 	require.NotContains(t, l.cards, "m/1ns")
+}
+
+// TestWhatIsUnloaded: what is loaded again when it is asked for is still told of, what
+// went for good is not, and two that serve one version do not take it from each other.
+func TestWhatIsUnloaded(t *testing.T) {
+	p := NewPublisher(PublisherDeps{Topic: topic})
+	told := func() []string { return slices.Sorted(maps.Keys(p.cards)) }
+	one, two, other := snapshot(t, "m", "1"), snapshot(t, "m", "2"), snapshot(t, "m", "1")
+	p.Swapped("given", one, nil)
+	p.Swapped("", other, nil)
+	require.Equal(t, []string{"given/1", "m/1"}, told())
+	p.Unloaded("", other, true)
+	require.Equal(t, []string{"given/1", "m/1"}, told(), "one still serves")
+	p.Unloaded("given", one, false)
+	require.Equal(t, []string{"given/1", "m/1"}, told(), "it comes back when it is asked for")
+	again := snapshot(t, "m", "1")
+	p.Swapped("given", again, nil)
+	p.Swapped("given", two, again)
+	require.Equal(t, []string{"given/2", "m/2"}, told())
+	p.Unloaded("given", two, false)
+	p.Swapped("given", snapshot(t, "m", "3"), nil)
+	require.Equal(t, []string{"given/3", "m/3"}, told(), "what it came back as is another version")
+	p.Swapped("m", snapshot(t, "n", "1"), nil)
+	require.Equal(t, []string{"given/3", "m/1", "m/3", "n/1"}, told())
+	p.Unloaded("m", snapshot(t, "n", "1"), true)
+	require.Equal(t, []string{"given/3", "m/3"}, told())
 }

@@ -28,38 +28,72 @@ type Publisher struct {
 	changed chan struct{} // capacity 1
 
 	mu    sync.Mutex
-	cards map[string]Card // by key; under mu
+	cards map[string]told // by key; under mu
 }
 
 // NewPublisher returns a publisher that Run starts.
 func NewPublisher(deps PublisherDeps) *Publisher {
-	return &Publisher{PublisherDeps: deps, changed: make(chan struct{}, 1), cards: make(map[string]Card)}
+	return &Publisher{PublisherDeps: deps, changed: make(chan struct{}, 1), cards: make(map[string]told)}
+}
+
+// told is a card and how many serve what it describes: two references may name
+// one version. With none it waits in a worker that loads it again when asked.
+type told struct {
+	Card
+	serving int
 }
 
 // Swapped takes the snapshot that serves from now on and the one whose place it took,
 // which may be nil. Under given, another name that requests may call it by, it has a card
 // of its own; "" is none. It does not block.
-func (p *Publisher) Swapped(now, before *model.Snapshot, given string) {
+func (p *Publisher) Swapped(given string, now, before *model.Snapshot) {
 	if p.Topic == "" {
 		return
 	}
 	card := Of(now, p.Worker)
 	p.mu.Lock()
-	for _, name := range []string{now.Name, given} {
-		if name == "" {
-			continue
-		}
-		if before != nil {
-			delete(p.cards, name+"/"+before.Version)
-		}
+	for _, name := range names(given, now) {
 		card.Name = name
-		p.cards[card.key()] = card
+		p.cards[card.key()] = told{card, p.cards[card.key()].serving + 1}
+		if before != nil {
+			p.end(key(name, before.Version))
+		}
+		maps.DeleteFunc(p.cards, func(_ string, c told) bool { return c.Name == name && c.serving == 0 })
 	}
 	p.mu.Unlock()
 	select {
 	case p.changed <- struct{}{}:
 	default:
 	}
+}
+
+// Unloaded takes a snapshot that serves no longer and has no heir. Unless it is gone for
+// good, its card stays until another version is served by that name.
+func (p *Publisher) Unloaded(given string, s *model.Snapshot, gone bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, name := range names(given, s) {
+		p.end(key(name, s.Version))
+		if k := key(name, s.Version); gone && p.cards[k].serving == 0 {
+			delete(p.cards, k)
+		}
+	}
+}
+
+// end is called under mu.
+func (p *Publisher) end(key string) {
+	if c, ok := p.cards[key]; ok {
+		c.serving = max(0, c.serving-1)
+		p.cards[key] = c
+	}
+}
+
+// names are what requests may call a snapshot.
+func names(given string, s *model.Snapshot) []string {
+	if given == "" || given == s.Name {
+		return []string{s.Name}
+	}
+	return []string{s.Name, given}
 }
 
 // The pauses between two tries when the cards cannot be written, and how long that may
@@ -117,7 +151,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 // write produces all cards, for they are few.
 func (p *Publisher) write(ctx context.Context, cl *kgo.Client) error {
 	p.mu.Lock()
-	cards := slices.SortedFunc(maps.Values(p.cards), func(a, b Card) int { return a.LoadedAt.Compare(b.LoadedAt) })
+	cards := slices.SortedFunc(maps.Values(p.cards), func(a, b told) int { return a.LoadedAt.Compare(b.LoadedAt) })
 	p.mu.Unlock()
 	var recs []*kgo.Record
 	for i := range cards {

@@ -13,24 +13,27 @@ import (
 // newFollower makes what keeps the models loaded.
 func (w *runningWorker) newFollower(all *parts, log *slog.Logger, m *metrics.Models, answers *metrics.Worker) (*follow.Follower, error) {
 	var targets []follow.Target
-	var given givenNames
 	for _, m := range w.cfg.Pool.Models {
 		t, err := w.source.target(m, w.cfg.Worker.MaxBatch, all.fail)
 		if err != nil {
 			return nil, err
 		}
-		targets = append(targets, given.watch(w.remember(w.announced(t))))
+		targets = append(targets, w.remember(w.announced(t)))
 	}
 	if err := w.checkNames(targets); err != nil {
 		return nil, err
 	}
 	observer := modelObserver(m)
-	count := observer.Swapped
-	observer.Swapped = func(now, before *model.Snapshot) {
-		count(now, before)
-		w.cards.Swapped(now, before, given.of(now, before))
+	counted := observer
+	observer.Swapped = func(name string, now, before *model.Snapshot) {
+		counted.Swapped(name, now, before)
+		w.cards.Swapped(name, now, before)
 		answers.Announce(now.Name, now.Version, string(model.OK), failures()...)
 		w.refresh()
+	}
+	observer.Unloaded = func(name string, s *model.Snapshot, why follow.Unload) {
+		counted.Unloaded(name, s, why)
+		w.cards.Unloaded(name, s, why == follow.UnloadUnused)
 	}
 	return follow.New(w.cfg.Follow, follow.Deps{
 		Targets: targets, Log: log, Observer: observer, Compatible: model.Compatible,

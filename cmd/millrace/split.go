@@ -169,7 +169,7 @@ func candidateObserver(m *metrics.Models, changed func(), announce bool, answers
 				changed() // why it does not serve
 			}
 		},
-		Swapped: func(now, _ *model.Snapshot) {
+		Swapped: func(_ string, now, _ *model.Snapshot) {
 			if announce {
 				answers.Announce(now.Name, now.Version, string(model.OK), failures()...)
 			}

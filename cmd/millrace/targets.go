@@ -95,7 +95,7 @@ func modelObserver(m *metrics.Models) follow.Observer {
 			m.Loads.WithLabelValues(name, resultOf(err)).Inc()
 			m.LoadSeconds.Observe(took.Seconds())
 		},
-		Swapped: func(now, before *model.Snapshot) {
+		Swapped: func(_ string, now, before *model.Snapshot) {
 			swaps := m.Swaps.WithLabelValues(now.Name) // there at 0 from the first version on
 			m.Unloads.WithLabelValues(now.Name, string(follow.UnloadBudget))
 			m.Announce(now.Name, follow.ReasonFailures, follow.ReasonLatency, follow.ReasonPool)
@@ -105,7 +105,7 @@ func modelObserver(m *metrics.Models) follow.Observer {
 			}
 			served.begin(m, now)
 		},
-		Unloaded: func(s *model.Snapshot, why follow.Unload) {
+		Unloaded: func(_ string, s *model.Snapshot, why follow.Unload) {
 			m.Unloads.WithLabelValues(s.Name, string(why)).Inc()
 			served.end(m, s)
 		},

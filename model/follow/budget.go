@@ -116,6 +116,6 @@ func (t *target) needed(h *held) bool {
 
 func (t *target) unloaded(s *model.Snapshot, why Unload) {
 	if t.obs.Unloaded != nil {
-		t.obs.Unloaded(s, why)
+		t.obs.Unloaded(t.Name, s, why)
 	}
 }

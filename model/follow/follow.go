@@ -43,10 +43,11 @@ type Observer struct {
 	Heard  func(model string, at time.Time, err error)
 	Loaded func(model string, took time.Duration, err error)
 	// Swapped gets the snapshot that serves from now on and the one before,
-	// which is nil the first time.
-	Swapped func(now, before *model.Snapshot)
+	// which is nil the first time and after it was unloaded. name is the
+	// target's.
+	Swapped func(name string, now, before *model.Snapshot)
 	// Unloaded gets what no longer serves and has no heir.
-	Unloaded func(s *model.Snapshot, why Unload)
+	Unloaded func(name string, s *model.Snapshot, why Unload)
 	// Stepped gets every step of a version.
 	Stepped func(model string, s Step)
 	// Compared gets how far the answers of a new version are from those of the

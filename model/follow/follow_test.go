@@ -102,7 +102,7 @@ func start(t *testing.T, r *registry, compatible func(a, b *model.Signature) err
 			Compatible: compatible,
 			Observer: follow.Observer{
 				Polled:  func(string, error) { r.mu.Lock(); r.polls++; r.mu.Unlock() },
-				Swapped: func(_, _ *model.Snapshot) { r.mu.Lock(); r.swaps++; r.mu.Unlock() },
+				Swapped: func(string, *model.Snapshot, *model.Snapshot) { r.mu.Lock(); r.swaps++; r.mu.Unlock() },
 			},
 		})
 	require.NoError(t, err)

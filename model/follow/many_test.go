@@ -117,7 +117,7 @@ func (s *shop) serve(t *testing.T, change func(*follow.Config), names ...string)
 		Targets:  targets,
 		OnDemand: func(name string) (follow.Target, error) { return s.target(name), nil },
 		Missing:  func(err error) bool { return errors.Is(err, errMissing) },
-		Observer: follow.Observer{Unloaded: func(snap *model.Snapshot, why follow.Unload) {
+		Observer: follow.Observer{Unloaded: func(_ string, snap *model.Snapshot, why follow.Unload) {
 			s.with(func() { s.unloads = append(s.unloads, fmt.Sprint(snap.Identity, " ", why)) })
 		}},
 	})

@@ -15,7 +15,7 @@ func (t *target) publish(h, before *held) {
 	t.current.Store(h)
 	t.served(now)
 	if t.obs.Swapped != nil {
-		t.obs.Swapped(now, old)
+		t.obs.Swapped(t.Name, now, old)
 	}
 	if t.alone.Identity != "" {
 		t.showLeft() // the pool may have left it alone before this one served anything
