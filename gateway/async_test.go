@@ -186,9 +186,12 @@ func TestManyAreListedOrStreamed(t *testing.T) {
 		})
 		g := w.ready(config())
 		var named []string
-		for _, body := range []string{"2", "1", "0"} { // the fake answers one after the other
+		for _, body := range []string{"2", "1", "0"} {
 			at := g.post(body, later).header.Get("Location")
 			named = append(named, "id="+strings.TrimPrefix(at, "/predictions/"))
+			if body != "0" { // whose answer is held back, and with it those of all that the fake fetches beside it
+				require.Equal(t, http.StatusOK, g.get(at+"?wait=10").status)
+			}
 		}
 		query := "/predictions?" + strings.Join(append(named, "id="+strings.Repeat("0", 32)), "&")
 		type listing struct {
@@ -201,7 +204,6 @@ func TestManyAreListedOrStreamed(t *testing.T) {
 			require.Len(t, l.Predictions, 4)
 			return l
 		}
-		time.Sleep(time.Second)
 		l := list("")
 		require.Equal(t, "answer 2", l.Predictions[0].Answer)
 		require.Equal(t, "pending", l.Predictions[2].State)
