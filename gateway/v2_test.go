@@ -51,6 +51,7 @@ func card(name, version string) string {
 func TestV2Describes(t *testing.T) {
 	inWorld(t, func(w *world) {
 		r := w.ready(withCards())
+		time.Sleep(time.Second) // a gateway is ready before it has read the cards
 		ask := func(path string, status int, want string) {
 			w.t.Helper()
 			got := r.get(path)
