@@ -211,24 +211,18 @@ func TestFailingRow(t *testing.T) {
 
 func TestCancelled(t *testing.T) {
 	m := open(t, onnxtest.Slow(3000), onnx.Options{Lanes: 1})
-	in := []model.Tensor{tensor(model.Float32, make([]float32, 512), 512, 1)}
-	began := time.Now()
-	_, err := m.Predict(t.Context(), in)
-	require.NoError(t, err)
-	whole := time.Since(began)
-
+	const rows = 1 << 15 // minutes of work
+	in := []model.Tensor{tensor(model.Float32, make([]float32, rows), rows, 1)}
 	cause := errors.New("no longer wanted")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	timer := time.AfterFunc(whole/20, func() { cancel(cause) })
+	timer := time.AfterFunc(100*time.Millisecond, func() { cancel(cause) })
 	defer timer.Stop()
-	began = time.Now()
-	_, err = m.Predict(ctx, in)
-	require.ErrorIs(t, err, cause)
-	require.Less(t, time.Since(began), whole/2)
+	_, err := m.Predict(ctx, in)
+	require.ErrorIs(t, err, cause, "it was not worked to its end")
 	_, err = m.Predict(ctx, in)
 	require.ErrorIs(t, err, cause)
 
-	_, err = m.Predict(t.Context(), in)
+	_, err = m.Predict(t.Context(), []model.Tensor{tensor(model.Float32, []float32{1}, 1, 1)})
 	require.NoError(t, err, "the lane is usable again")
 }
 
