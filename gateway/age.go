@@ -84,7 +84,7 @@ func (g *Gateway) oldest(ctx context.Context, topic string, heads map[int32]int6
 	}
 	client, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: offsets}),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxBytes(1 << 20), kgo.FetchMaxPartitionBytes(1), // one batch a partition
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxBytes(1 << 20), kgo.FetchMaxPartitionBytes(16 << 10), // a few batches a partition
 		kgo.FetchMaxWait(time.Second), kgo.DisableClientMetrics(),
 	}, g.deps.Kafka...)...)
 	if err != nil {
@@ -102,6 +102,8 @@ func (g *Gateway) oldest(ctx context.Context, topic string, heads map[int32]int6
 				return
 			}
 			delete(heads, r.Partition)
+			// Else all that waits would be read, and for as long as the lag grows.
+			client.PauseFetchPartitions(map[string][]int32{topic: {r.Partition}})
 			if first.IsZero() || r.Timestamp.Before(first) {
 				first = r.Timestamp
 			}

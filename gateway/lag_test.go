@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,6 +49,32 @@ func TestTheGroupsLagIsSeenWithoutAWorker(t *testing.T) {
 		fault.Remove()
 		time.Sleep(11 * time.Second)
 		require.InDelta(t, 19, lag(), 0)
+	})
+}
+
+// The age of what waits is that of its first records: the rest is not read, however
+// much it is.
+func TestTheLagInSecondsCostsAFewFetches(t *testing.T) {
+	inWorld(t, func(w *world) {
+		t := w.t
+		client, err := kgo.NewClient(append(w.kafka(), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+		require.NoError(t, err)
+		defer client.Close()
+		for i := range 400 {
+			rec := &kgo.Record{Topic: requests, Partition: int32(i % 4), Value: make([]byte, 4<<10)}
+			require.NoError(t, client.ProduceSync(t.Context(), rec).FirstErr())
+		}
+		var fetches atomic.Int64
+		w.cluster.ControlKey(kmsg.Fetch.Int16(), func(kmsg.Request) (kmsg.Response, error, bool) {
+			w.cluster.KeepControl()
+			fetches.Add(1)
+			return nil, nil, false
+		})
+		time.Sleep(time.Minute)
+		g := w.ready(config())
+		time.Sleep(time.Second) // virtual: the first reading is done
+		require.InDelta(t, 60, g.value("millrace_group_lag_seconds"), 5)
+		require.Less(t, fetches.Load(), int64(40), "of 400 batches")
 	})
 }
 
