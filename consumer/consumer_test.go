@@ -84,7 +84,7 @@ func TestCrashConsumesAgainFromTheWatermark(t *testing.T) {
 		b.until("all in flight", func() bool { return p.held() == 100 })
 		p.answer(40, nil)
 		b.until("committed", func() bool { return b.committed()[0] == 40 })
-		m.wire.cut()
+		m.wire.Cut()
 		next := &answering{client: b.client}
 		m2 := b.start(config(), next)
 		b.until("the rest answered", func() bool { return len(b.answers()) == 60 })

@@ -61,7 +61,7 @@ func (p *process) kill(m *member) {
 		close(p.end)
 	}
 	p.mu.Unlock()
-	m.wire.cut()
+	m.wire.Cut()
 	p.deaths++
 }
 

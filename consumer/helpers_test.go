@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl"
 	"go.uber.org/goleak"
 
+	"github.com/millrace/millrace/internal/kafka/kafkatest"
 	"github.com/millrace/millrace/metrics"
 )
 
@@ -167,13 +167,13 @@ type member struct {
 	reg   *prometheus.Registry
 	stop  context.CancelFunc
 	ended chan error
-	wire  *wires
+	wire  *kafkatest.Wires
 }
 
 func (b *bench) start(cfg Config, pool Pool, opts ...kgo.Opt) *member {
 	b.t.Helper()
 	reg := prometheus.NewRegistry()
-	w := &wires{dial: b.dial}
+	w := kafkatest.NewWires(b.dial)
 	c, err := New(cfg, Deps{
 		Topics: []string{in}, Pool: pool, Log: slog.New(slog.NewTextHandler(b.t.Output(), nil)),
 		Metrics: metrics.NewConsumer(reg), Client: append(append(b.opts(), kgo.Dialer(w.Dial)), opts...),
@@ -214,34 +214,4 @@ func (m *member) is(t *testing.T, want float64, name string, labels ...string) b
 	t.Helper()
 	v, ok := m.value(t, name, labels...)
 	return ok && v == want
-}
-
-// wires cuts a process off, as a crash does.
-type wires struct {
-	dial  func(context.Context, string, string) (net.Conn, error)
-	mu    sync.Mutex
-	dead  bool
-	conns []net.Conn
-}
-
-func (w *wires) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.dead {
-		return nil, errors.New("cut off")
-	}
-	c, err := w.dial(ctx, network, addr)
-	if err == nil {
-		w.conns = append(w.conns, c)
-	}
-	return c, err
-}
-
-func (w *wires) cut() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.dead = true
-	for _, c := range w.conns {
-		_ = c.Close()
-	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/millrace/millrace/internal/kafka"
+	"github.com/millrace/millrace/internal/kafka/kafkatest"
 	"github.com/millrace/millrace/internal/wire"
 	"github.com/millrace/millrace/metrics"
 	"github.com/millrace/millrace/model"
@@ -77,7 +78,7 @@ type whole struct {
 	kill context.CancelFunc
 	gone chan struct{}
 
-	outgoing *wires
+	outgoing *kafkatest.Wires
 }
 
 func (b *bench) publisher(opts ...kgo.Opt) *producer.Producer {
@@ -99,7 +100,7 @@ func (b *bench) whole(cfg Config, ordered bool, m model.Model) *whole {
 	b.t.Helper()
 	codec, err := model.NewCodec(nil, m.Info(), model.Limits{MaxRows: 10, MaxElements: 10})
 	require.NoError(b.t, err)
-	lines := &wires{dial: b.dial}
+	lines := kafkatest.NewWires(b.dial)
 	w := &whole{out: b.publisher(kgo.Dialer(lines.Dial)), gone: make(chan struct{})}
 	w.pool = worker.New(worker.Config{
 		Executors: 2, MaxBatch: 4, MaxRequestBytes: 1000, Ordered: ordered, PredictAttempts: 1, PredictBackoff: time.Millisecond,
@@ -118,8 +119,8 @@ func (b *bench) whole(cfg Config, ordered bool, m model.Model) *whole {
 
 // crash cuts the worker off from everything.
 func (w *whole) crash() {
-	w.wire.cut()
-	w.outgoing.cut()
+	w.wire.Cut()
+	w.outgoing.Cut()
 }
 
 func (w *whole) bury() {

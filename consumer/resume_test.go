@@ -53,7 +53,7 @@ func TestCrashResumesAboveTheWatermark(t *testing.T) {
 			return cp.Offset == 10 && slices.Equal(cp.Done, checkpoint.Set{span(11, 49, 0), span(51, 97, 0)})
 		})
 		require.True(t, m.is(t, 4, "inference_queue_len"), "what is answered above the watermark is no lag")
-		m.wire.cut()
+		m.wire.Cut()
 		next := &answering{client: b.client}
 		m2 := b.start(config(), next)
 		b.until("the rest answered", func() bool { return b.committed()[0] == 100 })
@@ -79,7 +79,7 @@ func TestSecondCrashKeepsWhatWasNotFetched(t *testing.T) {
 		b.until("all in flight", func() bool { return p.held() == 300 })
 		p.answerIf(func(r *kgo.Record) bool { return r.Offset%2 == 1 })
 		b.until("committed", func() bool { cp, _ := b.checkpoint(0); return len(cp.Done) == 150 })
-		m.wire.cut()
+		m.wire.Cut()
 		cfg.MaxRecords = 10
 		p2 := &holding{}
 		m2 := b.start(cfg, p2)
@@ -89,7 +89,7 @@ func TestSecondCrashKeepsWhatWasNotFetched(t *testing.T) {
 			cp, _ := b.checkpoint(0)
 			return cp.Offset == 2 && cp.Open && len(cp.Done) == 149
 		})
-		m2.wire.cut()
+		m2.wire.Cut()
 		last := &answering{client: b.client}
 		m3 := b.start(config(), last)
 		b.until("all", func() bool { return b.committed()[0] == 300 })

@@ -2,11 +2,9 @@ package dlq
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"strconv"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -151,43 +149,4 @@ func (b *bench) requireEachOnce(n int) {
 	for id, times := range seen {
 		require.Equal(b.t, 1, times, id)
 	}
-}
-
-var errKilled = errors.New("killed")
-
-// wires are a process's connections, which end at once when it is killed.
-type wires struct {
-	dial func(context.Context, string, string) (net.Conn, error)
-
-	mu    sync.Mutex // guards what follows
-	cut   bool
-	conns []net.Conn
-}
-
-func (w *wires) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.cut {
-		return nil, errKilled
-	}
-	c, err := w.dial(ctx, network, addr)
-	if err == nil {
-		w.conns = append(w.conns, c)
-	}
-	return c, err
-}
-
-func (w *wires) kill() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.cut = true
-	for _, c := range w.conns {
-		_ = c.Close()
-	}
-}
-
-func (w *wires) dead() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.cut
 }

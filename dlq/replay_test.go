@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/millrace/millrace/internal/kafka/kafkatest"
 	"github.com/millrace/millrace/internal/wire"
 )
 
@@ -258,27 +259,27 @@ func killedAt(b *bench, key kmsg.Key, n int, seen bool) {
 	// What is killed neither goes on nor cleans up: its wires are cut.
 	ctx, stop := context.WithCancel(b.ctx)
 	defer stop()
-	net := &wires{dial: b.dial}
+	net := kafkatest.NewWires(b.dial)
 	count := 0
 	b.cluster.ControlKey(key.Int16(), func(kmsg.Request) (kmsg.Response, error, bool) {
 		b.cluster.KeepControl()
-		if net.dead() {
+		if net.Down() {
 			return nil, nil, false
 		}
 		if count++; count-1 < n {
 			return nil, nil, false
 		}
-		net.kill()
+		net.Cut()
 		stop()
 		if seen {
 			return nil, nil, false // the broker does it, and nobody hears of it
 		}
-		return nil, errKilled, true
+		return nil, kafkatest.ErrCut, true
 	})
 	r := Replay{Source: b.source(), Filter: Everything(), Rate: 5} // several transactions
 	r.Opts = append(r.Opts, kgo.Dialer(net.Dial))
 	_, err := r.Run(ctx)
-	if !net.dead() {
+	if !net.Down() {
 		require.NoError(b.t, err, "it has not that many requests")
 	} else if err == nil {
 		require.True(b.t, seen)

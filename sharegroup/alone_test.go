@@ -46,7 +46,7 @@ func (b *bench) crash(cfg Config, at string) ([]published, bool) {
 			dead.Store(true)
 			w := <-begun
 			begun <- w
-			w.wire.cut()
+			w.wire.Cut()
 		}
 		if dead.Load() {
 			return ""

@@ -3,8 +3,6 @@ package sharegroup
 import (
 	"bytes"
 	"context"
-	"errors"
-	"net"
 	"sync"
 	"time"
 
@@ -141,44 +139,4 @@ func (k *book) all() []published {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return append([]published(nil), k.got...)
-}
-
-// wires cuts a process off, as a crash does.
-type wires struct {
-	dial  func(context.Context, string, string) (net.Conn, error)
-	mu    sync.Mutex
-	dead  bool
-	conns []net.Conn
-}
-
-func (w *wires) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.dead {
-		return nil, errors.New("cut off")
-	}
-	c, err := w.dial(ctx, network, addr)
-	if err == nil {
-		w.conns = append(w.conns, c)
-	}
-	return c, err
-}
-
-// hiccup closes what is open; new connections work.
-func (w *wires) hiccup() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, c := range w.conns {
-		_ = c.Close()
-	}
-	w.conns = nil
-}
-
-func (w *wires) cut() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.dead = true
-	for _, c := range w.conns {
-		_ = c.Close()
-	}
 }

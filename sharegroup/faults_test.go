@@ -86,7 +86,7 @@ func TestConnectionsAreCut(t *testing.T) {
 		for i := range 10 {
 			b.fill(i*50, 50)
 			time.Sleep(30 * time.Millisecond) // at work
-			w.wire.hiccup()
+			w.wire.Hiccup()
 			time.Sleep(5 * time.Second) // each cut is a delivery, of which there are few
 		}
 		b.until("answered", func() bool { return b.lag() == 0 })

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/millrace/millrace/internal/kafka"
+	"github.com/millrace/millrace/internal/kafka/kafkatest"
 	"github.com/millrace/millrace/metrics"
 )
 
@@ -121,7 +122,7 @@ type worker struct {
 	log   *logbook
 	stop  context.CancelFunc
 	ended chan error
-	wire  *wires
+	wire  *kafkatest.Wires
 }
 
 func (b *bench) start(cfg Config, p *pool, opts ...kgo.Opt) *worker {
@@ -132,7 +133,7 @@ func (b *bench) start(cfg Config, p *pool, opts ...kgo.Opt) *worker {
 func (b *bench) startAs(cfg Config, member Member, p *pool, opts ...kgo.Opt) *worker {
 	b.t.Helper()
 	reg := prometheus.NewRegistry()
-	w := &worker{reg: reg, pool: p, log: &logbook{}, ended: make(chan error, 1), wire: &wires{dial: b.dial}}
+	w := &worker{reg: reg, pool: p, log: &logbook{}, ended: make(chan error, 1), wire: kafkatest.NewWires(b.dial)}
 	var err error
 	w.Queue, err = New(cfg, member, Deps{
 		Topics: []string{in}, Pool: p, Log: slog.New(slog.NewTextHandler(w.log, nil)),

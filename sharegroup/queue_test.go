@@ -117,7 +117,7 @@ func TestCrashDeliversAgain(t *testing.T) {
 		p := &pool{answer: func(*kgo.Record) string { return "" }}
 		w := b.start(config(), p)
 		b.until("held", func() bool { return p.holding() == 20 })
-		w.wire.cut()
+		w.wire.Cut()
 		next := b.start(config(), &pool{})
 		b.until("answered", func() bool { return b.lag() == 0 })
 		for _, a := range next.pool.published.all() {

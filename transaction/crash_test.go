@@ -31,7 +31,7 @@ func crashWithin(b *bench, cfg setting) *member {
 	})
 	b.fill(0, 100)
 	<-open
-	m.wire.cut()
+	m.wire.Cut()
 	return m
 }
 
@@ -105,9 +105,9 @@ func TestBrokerAway(t *testing.T) {
 				for i := range 20 {
 					b.fill(i*50, 50)
 					if i%5 == 2 {
-						m.wire.cut()
+						m.wire.Cut()
 						time.Sleep(away)
-						m.wire.mend()
+						m.wire.Mend()
 					}
 					time.Sleep(5 * time.Millisecond)
 				}
@@ -128,20 +128,20 @@ func TestACommitThatIsNotConfirmed(t *testing.T) {
 		b.until("committed", func() bool { return b.committed() == 100 })
 		h := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.EndTxn}, Observe: true, Count: -1, When: func(req kmsg.Request) bool {
 			if req.(*kmsg.EndTxnRequest).Commit {
-				go m.wire.cut()
+				go m.wire.Cut()
 			}
 			return true
 		}})
 		for i := range 5 {
 			b.fill(100+i*20, 20)
 			time.Sleep(time.Second)
-			m.wire.mend()
+			m.wire.Mend()
 			time.Sleep(time.Second)
 		}
 		h.Remove()
 		require.Positive(t, h.Hits())
 		synctest.Wait()
-		m.wire.mend() // a commit after the last mend has cut again
+		m.wire.Mend() // a commit after the last mend has cut again
 		b.until("committed", func() bool { return b.committed() == 200 })
 		m.halt(t)
 		b.requireOnce(200)
@@ -190,7 +190,7 @@ func TestStopWithTheBrokerAway(t *testing.T) {
 		m := b.start(config(), p)
 		b.fill(0, 10)
 		b.until("in flight", func() bool { return p.waiting() == 10 })
-		m.wire.cut()
+		m.wire.Cut()
 		p.release()
 		began := time.Now()
 		m.stop()

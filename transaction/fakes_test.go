@@ -2,8 +2,6 @@ package transaction
 
 import (
 	"context"
-	"errors"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -126,41 +124,4 @@ func (p *pool) release() {
 	p.hold = false
 	p.mu.Unlock()
 	p.answer(p.waiting())
-}
-
-// wires cuts a process off, as a crash or a broken network does.
-type wires struct {
-	dial  func(context.Context, string, string) (net.Conn, error)
-	mu    sync.Mutex
-	dead  bool
-	conns []net.Conn
-}
-
-func (w *wires) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.dead {
-		return nil, errors.New("cut off")
-	}
-	c, err := w.dial(ctx, network, addr)
-	if err == nil {
-		w.conns = append(w.conns, c)
-	}
-	return c, err
-}
-
-func (w *wires) cut() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.dead = true
-	for _, c := range w.conns {
-		_ = c.Close()
-	}
-	w.conns = nil
-}
-
-func (w *wires) mend() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.dead = false
 }

@@ -74,7 +74,7 @@ func (p *process) die() {
 	if !p.dead {
 		p.dead = true
 		close(p.end)
-		p.wire.cut()
+		p.wire.Cut()
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/millrace/millrace/internal/kafka"
+	"github.com/millrace/millrace/internal/kafka/kafkatest"
 	"github.com/millrace/millrace/internal/wire"
 	"github.com/millrace/millrace/metrics"
 	"github.com/millrace/millrace/model"
@@ -230,7 +231,7 @@ type member struct {
 	reg   *prometheus.Registry
 	stop  context.CancelFunc
 	ended chan error
-	wire  *wires
+	wire  *kafkatest.Wires
 	pool  *pool
 }
 
@@ -245,7 +246,7 @@ func (b *bench) start(cfg setting, p *pool, opts ...kgo.Opt) *member {
 func (b *bench) startWith(cfg setting, p Pool, tell func(*Intake), opts ...kgo.Opt) *member {
 	b.t.Helper()
 	reg := prometheus.NewRegistry()
-	w := &wires{dial: b.dial}
+	w := kafkatest.NewWires(b.dial)
 	log := slog.New(slog.NewTextHandler(b.t.Output(), nil))
 	publish := producer.Config{MaxBuffered: 100, BatchMaxBytes: 100_000, Compression: "none", RetryBackoff: time.Millisecond, CloseTimeout: time.Second}
 	deps := producer.Deps{
