@@ -118,9 +118,7 @@ func (w *world) publisher(worker string) *Publisher {
 }
 
 func (w *world) list(known prometheus.Gauge) *List {
-	l := NewList(ListDeps{Topic: topic, Log: slog.New(slog.DiscardHandler), Opts: w.opts, Known: known})
-	w.run(l.Run)
-	return l
+	return NewList(ListDeps{Topic: topic, Log: slog.New(slog.DiscardHandler), Opts: w.opts, Known: known})
 }
 
 func TestGatewaysLearnWhatWorkersServe(t *testing.T) {
@@ -129,6 +127,7 @@ func TestGatewaysLearnWhatWorkersServe(t *testing.T) {
 		l := w.list(known)
 		_, _, err := l.Find("m", "")
 		require.ErrorIs(t, err, ErrUnknown)
+		w.run(l.Run)
 		time.Sleep(time.Second)
 		require.NoError(t, l.Err())
 		_, _, err = l.Find("m", "")
@@ -168,6 +167,7 @@ func TestGatewaysLearnWhatWorkersServe(t *testing.T) {
 
 		// A list that comes later reads what stands there.
 		later := w.list(nil)
+		w.run(later.Run)
 		time.Sleep(time.Second)
 		require.Equal(t, l.All(), later.All())
 
@@ -183,6 +183,7 @@ func TestGatewaysLearnWhatWorkersServe(t *testing.T) {
 func TestATopicThatComesLater(t *testing.T) {
 	inWorld(t, func(w *world) {
 		l, p := w.list(nil), w.publisher("a")
+		w.run(l.Run)
 		p.Swapped("", snapshot(t, "m", "1"), nil)
 		w.run(p.Run)
 		time.Sleep(time.Minute)
