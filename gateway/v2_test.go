@@ -40,7 +40,7 @@ func (w *world) tell(all ...string) {
 		rec := &kgo.Record{Topic: cards, Key: []byte(key.Name + "/" + key.Version), Value: []byte(c)}
 		require.NoError(w.t, cl.ProduceSync(w.t.Context(), rec).FirstErr())
 	}
-	time.Sleep(time.Second)
+	time.Sleep(6 * time.Second) // the client's first fetch may be of the other partitions alone, and wait for 5 s
 }
 
 func card(name, version string) string {
