@@ -176,9 +176,11 @@ func (w *world) worker(decide func(*kgo.Record) outcome) {
 	w.t.Cleanup(func() { cancel(); <-ended; client.Close() })
 }
 
+// workerOpts wait for little in a fetch: the first may be of some partitions
+// alone, and what comes in the others waits for its end.
 func workerOpts() []kgo.Opt {
 	return []kgo.Opt{
-		kgo.ConsumeTopics(requests), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.ConsumeTopics(requests), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(500 * time.Millisecond),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0), kgo.MetadataMinAge(100 * time.Millisecond),
 	}
 }
