@@ -44,32 +44,56 @@ func answer(w http.ResponseWriter, v2 bool, rec *kgo.Record) int {
 	if !ok {
 		return refuse(w, v2, model.Errorf(model.Internal, "the answer has no status"))
 	}
-	h := w.Header()
-	for _, pass := range []struct{ from, to string }{
+	status := httpStatus(model.Code(code))
+	noteCode(w, model.Code(code))
+	value := rec.Value
+	if v2 && status != http.StatusOK {
+		value = asV2(value)
+	}
+	describeAnswer(w.Header(), rec, len(value))
+	tellWhen(w.Header(), status)
+	w.WriteHeader(status)
+	// A client that does not take it is no error of ours.
+	_, _ = w.Write(value) //nolint:gosec // no page: its type is what the worker says, and browsers may not guess
+	return status
+}
+
+// describeAnswer tells of the answer what HTTP has headers for, all of them in two
+// pieces of memory.
+func describeAnswer(h http.Header, rec *kgo.Record, length int) {
+	heads := [...]struct{ from, to string }{ // to is as HTTP writes it
 		{wire.ContentType, "Content-Type"},
 		{wire.HeaderLength, headerLength},
 		{wire.ModelName, headerModelName},
 		{wire.ModelVersion, headerModelVersion},
 		{wire.ID, "Ce-Id"},
 		{wire.Worker, "X-Worker"},
-	} {
-		if v, ok := wire.Header(rec, pass.from); ok && len(v) > 0 {
-			h.Set(pass.to, string(v))
+		{"", "Content-Length"},
+	}
+	var room [256]byte
+	var ends [len(heads)]int
+	text := room[:0]
+	for i, head := range heads {
+		if head.from == "" {
+			text = strconv.AppendInt(text, int64(length), 10)
+		} else {
+			v, _ := wire.Header(rec, head.from)
+			text = append(text, v...)
 		}
+		ends[i] = len(text)
 	}
-	h.Set("X-Content-Type-Options", "nosniff")
-	status := httpStatus(model.Code(code))
-	noteCode(w, model.Code(code))
-	tellWhen(h, status)
-	value := rec.Value
-	if v2 && status != http.StatusOK {
-		value = asV2(value)
+	whole, from, values := string(text), 0, make([]string, 0, len(heads)+1)
+	put := func(name, value string) {
+		values = append(values, value)
+		h[name] = values[len(values)-1 : len(values) : len(values)]
 	}
-	h.Set("Content-Length", strconv.Itoa(len(value)))
-	w.WriteHeader(status)
-	// A client that does not take it is no error of ours.
-	_, _ = w.Write(value) //nolint:gosec // no page: its type is what the worker says, and browsers may not guess
-	return status
+	for i, head := range heads {
+		if from < ends[i] {
+			put(head.to, whole[from:ends[i]])
+		}
+		from = ends[i]
+	}
+	put("X-Content-Type-Options", "nosniff")
 }
 
 // refuse sends an error of the gateway's own, with the status for its code.

@@ -143,7 +143,8 @@ func (g *Gateway) begin(ctx context.Context, req *request, key string) (predicti
 			return p.ID, unavailable("the topic of predictions could not be read in time; the request was not published")
 		}
 	}
-	if err := g.publishAccepted(bounded, g.record(id(p.ID), g.cfg.Async.Topic, rec.Partition, req), p.ID); err != nil {
+	asked := g.record(id(p.ID), g.cfg.Async.Topic, rec.Partition, req, nil, nil)
+	if err := g.publishAccepted(bounded, &asked, p.ID); err != nil {
 		return p.ID, &refusal{status: httpStatus(err.Code), err: err}
 	}
 	return p.ID, nil

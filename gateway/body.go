@@ -54,6 +54,14 @@ func (g *Gateway) read(w http.ResponseWriter, r *http.Request, h *held) *refusal
 		return no
 	}
 	err := h.fill(body, r.ContentLength)
+	if err == nil && len(h.body) > 0 {
+		return nil
+	}
+	return g.unread(w, err)
+}
+
+// unread says why there is no body; without an error it is empty.
+func (g *Gateway) unread(w http.ResponseWriter, err error) *refusal {
 	tooLarge := (*http.MaxBytesError)(nil)
 	slow := net.Error(nil)
 	switch {
@@ -69,10 +77,8 @@ func (g *Gateway) read(w http.ResponseWriter, r *http.Request, h *held) *refusal
 		return &refusal{status: http.StatusRequestTimeout, err: model.Errorf(model.DeadlineExceeded, "the body did not arrive within %s", g.cfg.ReadTimeout)}
 	case err != nil:
 		return &refusal{status: statusClientGone, err: model.AsError(err)}
-	case len(h.body) == 0:
-		return &refusal{status: http.StatusBadRequest, err: model.Errorf(model.InvalidInput, "the body is empty")}
 	}
-	return nil
+	return &refusal{status: http.StatusBadRequest, err: model.Errorf(model.InvalidInput, "the body is empty")}
 }
 
 func (g *Gateway) noRoom() *refusal {

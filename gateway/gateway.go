@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -52,6 +53,7 @@ type Gateway struct {
 	deps    Deps
 
 	replies   *replies
+	journeys  sync.Pool // of requests that were answered
 	admission *admission
 	kept      *predictionLog
 	guard     *auth.Guard

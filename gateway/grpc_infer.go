@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"crypto/tls"
-	"encoding/hex"
 	"errors"
 	"math"
 	"net/http"
@@ -108,9 +107,7 @@ func (g *rpc) inferRPC(ctx context.Context, in *oip.Message, asked, head http.He
 	}
 	fate := fateUnknown
 	defer func() { leave(fate) }()
-	bounded, cancel := context.WithDeadline(ctx, req.deadline)
-	defer cancel()
-	rec, i, failed := g.roundTrip(bounded, req)
+	rec, i, failed := g.roundTrip(ctx, req)
 	switch {
 	case failed == nil:
 		code, _ := wire.Header(rec, wire.Status)
@@ -191,7 +188,7 @@ func respond(ctx context.Context, rec *kgo.Record, i id, head http.Header) (*oip
 		head.Set(name, value)
 		sent.Set(name, value)
 	}
-	tell(headerRequest, hex.EncodeToString(i[:]))
+	tell(headerRequest, i.String())
 	for _, pass := range []struct{ from, to string }{
 		{wire.ModelName, headerModelName}, {wire.ModelVersion, headerModelVersion}, {wire.ID, "Ce-Id"}, {wire.Worker, "X-Worker"},
 	} {

@@ -2,15 +2,9 @@ package gateway
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/hex"
-	"errors"
 	"net/http"
 	"strconv"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/millrace/millrace/internal/admin"
 	"github.com/millrace/millrace/internal/wire"
@@ -116,16 +110,15 @@ func (g *Gateway) exchange(w http.ResponseWriter, r *http.Request, by way, start
 	if key != "" {
 		return g.exchangeKept(w, r, req, async, key)
 	}
-	ctx, cancel := context.WithDeadline(r.Context(), req.deadline)
-	defer cancel()
+	ctx := r.Context()
 	rec, i, err := g.roundTrip(ctx, req)
-	w.Header().Set(headerRequest, hex.EncodeToString(i[:]))
+	w.Header()[headerRequest] = []string{i.String()}
 	switch {
 	case err == nil:
 		code, _ := wire.Header(rec, wire.Status)
 		fate = g.fateOf(model.Code(code), timeout)
 		return answer(w, v2, rec)
-	case r.Context().Err() != nil:
+	case ctx.Err() != nil:
 		g.cancel(ctx, i, req.deadline)
 		return statusClientGone
 	default:
@@ -176,88 +169,4 @@ func (g *Gateway) turnAway(w http.ResponseWriter, v2 bool, no *refusal) int {
 		tellAfter(w.Header(), no.after)
 	}
 	return fail(w, v2, no.status, no.err)
-}
-
-// errKilled is of who waited for longer than the drain.
-var errKilled = model.Errorf(model.Unavailable, "the gateway is stopping")
-
-// roundTrip publishes the request and waits for its answer. The error is a
-// [*model.Error], or the context's when the client went away.
-func (g *Gateway) roundTrip(ctx context.Context, req *request) (*kgo.Record, id, error) {
-	i, answered := g.replies.await()
-	defer g.replies.forget(i)
-	partition := g.partition.Load()
-	if partition < 0 {
-		return nil, i, model.Errorf(model.Unavailable, "the gateway is not connected to Kafka yet")
-	}
-	sent := make(chan error, 1)
-	// Without cancel: one cancelled record fails the batch that it is in.
-	rec := g.record(i, g.cfg.ReplyTopic, partition, req)
-	traced := g.deps.Traces.Send(ctx, rec)
-	g.client.TryProduce(context.WithoutCancel(ctx), rec, func(rec *kgo.Record, err error) {
-		traced(rec, err)
-		sent <- err
-	})
-	late := time.NewTimer(g.cfg.PublishTimeout)
-	defer late.Stop()
-	published := false
-	for {
-		select {
-		case rec := <-answered:
-			return rec, i, nil
-		case err := <-sent:
-			if err != nil {
-				return nil, i, g.unpublished(ctx, err)
-			}
-			published, sent = true, nil
-			late.Stop()
-		case <-late.C:
-			if !published {
-				return nil, i, model.Errorf(model.Unavailable, "the broker did not acknowledge the request within %s", g.cfg.PublishTimeout)
-			}
-		case <-g.killed.Done():
-			return nil, i, errKilled
-		case <-ctx.Done():
-			if !published {
-				return nil, i, model.Errorf(model.Unavailable, "the broker did not acknowledge the request before its deadline")
-			}
-			return nil, i, model.Errorf(model.DeadlineExceeded, "no answer came before the request's deadline")
-		}
-	}
-}
-
-// unpublished says why a request did not get into its topic. The broker has a limit
-// of its own, and sending the same again does not help there.
-func (g *Gateway) unpublished(ctx context.Context, err error) *model.Error {
-	if errors.Is(err, kerr.MessageTooLarge) {
-		return model.Errorf(model.TooLarge, "the request is larger than the broker takes")
-	}
-	g.log.WarnContext(ctx, "publishing a request fails", "err", err)
-	return model.Errorf(model.Unavailable, "the request could not be published")
-}
-
-// record is the request as it goes to the workers, its body untouched.
-func (g *Gateway) record(i id, topic string, partition int32, req *request) *kgo.Record {
-	rec := &kgo.Record{Topic: g.cfg.RequestTopic, Value: req.body, Headers: []kgo.RecordHeader{
-		{Key: wire.CorrelationID, Value: i[:]},
-		{Key: wire.ReplyTopic, Value: []byte(topic)},
-		{Key: wire.ReplyPartition, Value: binary.BigEndian.AppendUint32(nil, uint32(partition))}, //nolint:gosec // not negative
-		{Key: wire.ExpiryTime, Value: req.deadline.UTC().AppendFormat(nil, time.RFC3339Nano)},
-	}}
-	if key := req.header.Get(headerKey); key != "" {
-		rec.Key = []byte(key)
-	}
-	for _, h := range []struct{ key, value string }{
-		{wire.ContentType, req.way.contentType},
-		{wire.HeaderLength, req.way.headerLength},
-		{wire.Model, req.way.model},
-		{wire.TraceParent, req.header.Get("Traceparent")},
-		{wire.TraceState, req.header.Get("Tracestate")},
-		{wire.Client, req.client},
-	} {
-		if h.value != "" {
-			rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: h.key, Value: []byte(h.value)})
-		}
-	}
-	return rec
 }

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"sync"
@@ -26,23 +27,30 @@ type replies struct {
 	orphans  prometheus.Counter
 
 	mu      sync.Mutex
-	waiting map[id]chan *kgo.Record // under mu; each takes one record without blocking
+	waiting map[id]chan<- arrival // under mu; each takes one answer without blocking
 }
 
 func newReplies(instance [4]byte, orphans prometheus.Counter) *replies {
-	return &replies{instance: instance, orphans: orphans, waiting: make(map[id]chan *kgo.Record)}
+	return &replies{instance: instance, orphans: orphans, waiting: make(map[id]chan<- arrival)}
 }
 
-// await registers a new id. The caller forgets it when it no longer waits.
-func (r *replies) await() (id, <-chan *kgo.Record) {
+// String is the id as callers see it.
+func (i id) String() string {
+	var text [2 * len(i)]byte
+	hex.Encode(text[:], i[:])
+	return string(text[:])
+}
+
+// await registers a new id, whose answer is put into the channel, at most once. The
+// caller forgets it when it no longer waits.
+func (r *replies) await(answer chan<- arrival) id {
 	var i id
 	copy(i[:], r.instance[:])
 	_, _ = rand.Read(i[len(r.instance):]) // never fails
-	answer := make(chan *kgo.Record, 1)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.waiting[i] = answer
-	return i, answer
+	return i
 }
 
 func (r *replies) forget(i id) {
@@ -67,7 +75,7 @@ func (r *replies) take(rec *kgo.Record) {
 		return
 	}
 	delete(r.waiting, i)
-	answer <- rec
+	answer <- arrival{answer: rec}
 }
 
 // readReplies polls until ctx is done. The client reconnects by itself; a turn
@@ -138,7 +146,8 @@ func (g *Gateway) probe(ctx context.Context) error {
 			return err
 		}
 	}
-	i, answer := g.replies.await()
+	answer := make(chan arrival, 1)
+	i := g.replies.await(answer)
 	defer g.replies.forget(i)
 	rec := &kgo.Record{
 		Topic: g.cfg.ReplyTopic, Partition: g.partition.Load(),

@@ -62,7 +62,7 @@ func bare(w http.ResponseWriter) http.ResponseWriter {
 // noteCode tells a request's outcome when somebody wants to know.
 func noteCode(w http.ResponseWriter, code model.Code) {
 	if v, ok := w.(*visit); ok && code != model.OK {
-		v.code = string(code)
+		v.code = strings.Clone(string(code)) // code itself is mostly not kept
 	}
 }
 
