@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -25,20 +26,29 @@ const (
 	gatewayTarget = 1.5 // of a bare round trip's p99
 )
 
-// trip is what users had of one kind of round trip.
+// trip is what users had of one kind of round trip, and the processor time that it took.
 type trip struct {
-	report *load.Report
-	cpu    time.Duration // of the process that serves; 0 for none
+	report                *load.Report
+	serves, broker, users time.Duration // serves is 0 where nothing is between
 }
 
+func (t trip) p50() float64 { return float64(t.report.P50.Microseconds()) / 1e3 }
 func (t trip) p99() float64 { return float64(t.report.P99.Microseconds()) / 1e3 }
 
-func (t trip) micros() float64 {
-	return float64(t.cpu.Nanoseconds()) / 1e3 / float64(max(1, t.report.Requests))
+// micros is processor time a request.
+func (t trip) micros(cpu time.Duration) float64 {
+	return float64(cpu.Nanoseconds()) / 1e3 / float64(max(1, t.report.Requests))
 }
 
+func (t trip) served() float64   { return t.micros(t.serves) }
+func (t trip) brokered() float64 { return t.micros(t.broker) }
+func (t trip) used() float64     { return t.micros(t.users) }
+
 // gatewayResult is one stage's repetitions, in turn.
-type gatewayResult struct{ bare, gateway, web []trip }
+type gatewayResult struct {
+	bare, gateway, web []trip
+	spread             float64
+}
 
 const (
 	gatewayRequests = "gateway-requests"
@@ -50,6 +60,7 @@ const (
 // answers on Kafka is the same for the first two.
 func (b *bench) measureGateway(ctx context.Context) (_ *gatewayResult, err error) {
 	say("gateway: starting")
+	defer debug.SetGCPercent(debug.SetGCPercent(b.percent)) // the users are in this process
 	if err := b.topics.create(ctx, gatewayRequests, gatewayReplies); err != nil {
 		return nil, err
 	}
@@ -85,66 +96,81 @@ func (b *bench) measureGateway(ctx context.Context) (_ *gatewayResult, err error
 		}
 	}
 
-	r := new(gatewayResult)
+	r := &gatewayResult{spread: b.spread}
 	for i := range b.repeats {
 		bare, err := b.bareTrip(ctx)
 		if err != nil {
 			return nil, err
 		}
-		through, err := httpTrip(ctx, "http://"+addrs[1]+"/predict", gateway)
+		through, err := b.httpTrip(ctx, "http://"+addrs[1]+"/predict", gateway)
 		if err != nil {
 			return nil, err
 		}
-		plain, err := httpTrip(ctx, "http://"+addrs[0]+"/", web)
+		plain, err := b.httpTrip(ctx, "http://"+addrs[0]+"/", web)
 		if err != nil {
 			return nil, err
 		}
 		r.bare, r.gateway, r.web = append(r.bare, bare), append(r.gateway, through), append(r.web, plain)
 		say("gateway %d/%d: p99 bare %.2f ms, gateway %.2f ms; CPU a request: gateway %.1f µs, net/http %.1f µs",
-			i+1, b.repeats, bare.p99(), through.p99(), through.micros(), plain.micros())
+			i+1, b.repeats, bare.p99(), through.p99(), through.served(), plain.served())
 	}
 	return r, b.topics.remove(ctx, gatewayRequests, gatewayReplies)
 }
 
-func (b *bench) bareTrip(ctx context.Context) (t trip, err error) {
+// bareTrip spreads its requests over the partitions as the gateway does: batch by batch.
+func (b *bench) bareTrip(ctx context.Context) (trip, error) {
 	target, err := load.NewKafka(ctx, load.KafkaConfig{
-		Requests: gatewayRequests, Replies: gatewayReplies, ContentType: "application/json", Opts: []kgo.Opt{kgo.SeedBrokers(b.broker.addr)},
+		Requests: gatewayRequests, Replies: gatewayReplies, ContentType: "application/json",
+		Opts: []kgo.Opt{kgo.SeedBrokers(b.broker.addr), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil))},
 	})
 	if err != nil {
-		return t, err
+		return trip{}, err
 	}
-	defer func() { err = errors.Join(err, target.Close()) }()
-	if _, err := use(ctx, target, gatewayWarm); err != nil { // connections are opened
-		return t, err
-	}
-	t.report, err = use(ctx, target, gatewayRun)
-	return t, err
+	return b.trip(ctx, target, nil)
 }
 
-func httpTrip(ctx context.Context, url string, p *process) (t trip, err error) {
+func (b *bench) httpTrip(ctx context.Context, url string, p *process) (trip, error) {
 	target, err := load.NewHTTP(load.HTTPConfig{URL: url, Connections: users})
 	if err != nil {
-		return t, err
+		return trip{}, err
 	}
+	return b.trip(ctx, target, p)
+}
+
+// trip lets the users send to a target, once its connections are open, and closes it.
+// The processor time is that of p, unless it is nil, and of who is always there.
+func (b *bench) trip(ctx context.Context, target load.Target, p *process) (t trip, err error) {
 	defer func() { err = errors.Join(err, target.Close()) }()
-	if _, err := use(ctx, target, gatewayWarm); err != nil {
+	if _, err := b.use(ctx, target, gatewayWarm); err != nil {
 		return t, err
 	}
-	before, err := p.cpu(ctx)
+	begin, err := b.spent(ctx, p)
 	if err != nil {
 		return t, err
 	}
-	if t.report, err = use(ctx, target, gatewayRun); err != nil {
+	if t.report, err = b.use(ctx, target, gatewayRun); err != nil {
 		return t, err
 	}
-	after, err := p.cpu(ctx)
-	t.cpu = after - before
+	end, err := b.spent(ctx, p)
+	t.serves, t.broker, t.users = end[0]-begin[0], end[1]-begin[1], end[2]-begin[2]
 	return t, err
 }
 
-// use puts the users on, one after the other, so that they do not move in step. None of
-// their requests may fail.
-func use(ctx context.Context, target load.Target, length time.Duration) (*load.Report, error) {
+// spent is the processor time of p, the broker and the users so far.
+func (b *bench) spent(ctx context.Context, p *process) (cpu [3]time.Duration, err error) {
+	if p != nil {
+		if cpu[0], err = p.cpu(ctx); err != nil {
+			return cpu, err
+		}
+	}
+	cpu[1], err = b.broker.cpu(ctx)
+	cpu[2] = ownCPU()
+	return cpu, err
+}
+
+// use puts the users on, one after the other, and lets their pauses differ, so that they
+// do not move in step. None of their requests may fail.
+func (b *bench) use(ctx context.Context, target load.Target, length time.Duration) (*load.Report, error) {
 	examples := bundled.Examples()
 	bodies := make([][]byte, len(examples))
 	for i := range examples {
@@ -152,7 +178,7 @@ func use(ctx context.Context, target load.Target, length time.Duration) (*load.R
 	}
 	report, err := load.Run(ctx, load.Config{
 		Target: target, Body: func(i int) []byte { return bodies[i%len(bodies)] }, Duration: length,
-		Users: users, SpawnRate: users, Think: userThink, Timeout: 10 * time.Second,
+		Users: users, SpawnRate: users, Think: userThink, Spread: b.spread, Timeout: 10 * time.Second,
 	}, io.Discard)
 	if err == nil && (report.Requests == 0 || report.Failures > 0) {
 		err = fmt.Errorf("%d of %d requests failed: %v", report.Failures, report.Requests, report.Reasons)
@@ -203,18 +229,14 @@ func await(ctx context.Context, url string, p *process) error {
 }
 
 func (r *gatewayResult) write(w io.Writer) {
-	fmt.Fprintf(w, "\n**gateway**: %d users who think %s between two requests, bodies of the forecaster\n\n", users, userThink)
-	fmt.Fprintln(w, "| | requests/s | p50 ms | p99 ms | least – most | its CPU, µs a request |")
-	fmt.Fprintln(w, "|---|--:|--:|--:|--:|--:|")
+	fmt.Fprintf(w, "\n**gateway**: %d users who think %s between two requests, %g %% more or less, bodies of the forecaster\n\n", users, userThink, 100*r.spread)
+	fmt.Fprintln(w, "| | requests/s | p50 ms | p99 ms | least – most | its CPU, µs a request | the broker's | the users' |")
+	fmt.Fprintln(w, "|---|--:|--:|--:|--:|--:|--:|--:|")
 	row := func(name string, trips []trip) {
 		p99 := stats(eachTrip(trips, trip.p99))
-		cpu := ""
-		if trips[0].cpu > 0 {
-			cpu = fmt.Sprintf("%.1f", median(eachTrip(trips, trip.micros)))
-		}
-		fmt.Fprintf(w, "| %s | %.0f | %.2f | %.2f | %.2f – %.2f | %s |\n", name,
-			median(eachTrip(trips, func(t trip) float64 { return t.report.Rate })),
-			median(eachTrip(trips, func(t trip) float64 { return float64(t.report.P50.Microseconds()) / 1e3 })), p99.mid, p99.low, p99.high, cpu)
+		fmt.Fprintf(w, "| %s | %.0f | %.2f | %.2f | %.2f – %.2f | %.1f | %.1f | %.1f |\n", name,
+			median(eachTrip(trips, func(t trip) float64 { return t.report.Rate })), median(eachTrip(trips, trip.p50)), p99.mid, p99.low, p99.high,
+			median(eachTrip(trips, trip.served)), median(eachTrip(trips, trip.brokered)), median(eachTrip(trips, trip.used)))
 	}
 	row("bare round trip through Kafka", r.bare)
 	row("gateway", r.gateway)
@@ -224,7 +246,7 @@ func (r *gatewayResult) write(w io.Writer) {
 		ratios[i] = r.gateway[i].p99() / r.bare[i].p99()
 	}
 	s := stats(ratios)
-	fmt.Fprintf(w, "| **of the bare one's p99** | | | **%.2f** | %.2f – %.2f | |\n", s.mid, s.low, s.high)
+	fmt.Fprintf(w, "| **of the bare one's p99** | | | **%.2f** | %.2f – %.2f | | | |\n", s.mid, s.low, s.high)
 	if s.mid > gatewayTarget {
 		fmt.Fprintf(w, "\nThe target of at most %.1f is not reached.\n", gatewayTarget)
 	}

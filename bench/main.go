@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -67,6 +68,8 @@ type config struct {
 	swaps   int
 	rate    int
 	gogc    string
+	percent int // gogc, as this process is told it
+	spread  float64
 	binary  string
 }
 
@@ -99,6 +102,7 @@ func parse(args []string) (config, error) {
 	flags.IntVar(&cfg.swaps, "swaps", 6, "changes of version under load, each beside a window without one; 0 leaves them out")
 	flags.IntVar(&cfg.rate, "rate", 2000, "requests a second while versions change")
 	flags.StringVar(&cfg.gogc, "gogc", "400", "GOGC of all measured processes; 400 is the worker's own setting")
+	flags.Float64Var(&cfg.spread, "think-spread", 0.5, "share by which the pauses of the gateway's users differ, at random; with 0 they fall into step")
 	flags.StringVar(&cfg.binary, "millrace", "", "`path` of the binary to measure; empty builds it")
 	if err := flags.Parse(args); err != nil {
 		return cfg, err
@@ -111,6 +115,11 @@ func parse(args []string) (config, error) {
 		if _, err := modelNamed(name); err != nil {
 			errs = append(errs, err)
 		}
+	}
+	if percent, err := strconv.Atoi(cfg.gogc); err == nil {
+		cfg.percent = percent
+	} else if cfg.percent = -1; cfg.gogc != "off" {
+		errs = append(errs, fmt.Errorf("--gogc: %q is neither a number nor off", cfg.gogc))
 	}
 	if cfg.records != 0 && cfg.records < 1000 {
 		errs = append(errs, errors.New("--records: must be 1000 or above, or 0"))

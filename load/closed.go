@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 	"time"
 )
@@ -22,10 +23,16 @@ func spawn(ctx context.Context, cfg *Config, r *recorder) {
 			defer r.users.Add(-1)
 			for ctx.Err() == nil {
 				request(ctx, cfg, r, time.Now())
-				if !sleep(ctx, cfg.Think) {
+				if !sleep(ctx, pause(cfg)) {
 					return
 				}
 			}
 		})
 	}
+}
+
+// pause is how long a user thinks this time.
+func pause(cfg *Config) time.Duration {
+	share := 1 + cfg.Spread*(2*rand.Float64()-1) //nolint:gosec // no secret
+	return time.Duration(float64(cfg.Think) * share)
 }

@@ -53,6 +53,7 @@ type Config struct {
 	Users     int           // at the full load
 	SpawnRate float64       // users started a second; 0 starts all at once
 	Think     time.Duration // a user's pause between response and next request
+	Spread    float64       // share of Think by which each pause is longer or shorter, at random: users who all pause alike fall into step
 
 	// The open loop, when it has steps. Requests that are due while MaxInFlight are
 	// under way wait, and their waiting counts.
@@ -85,6 +86,7 @@ func (c *Config) Validate() error {
 	refuse(c.MaxInFlight < 0, "--max-in-flight: must not be below 0")
 	if len(c.Steps) == 0 {
 		refuse(c.Users < 1, "--users: must be at least 1")
+		refuse(!(c.Spread >= 0 && c.Spread <= 1), "the spread of --think: must be 0 to 1") // nor NaN
 		refuse(c.SpawnRate < 0 || math.IsNaN(c.SpawnRate), "--spawn-rate: must not be below 0")
 	}
 	for i, s := range c.Steps {

@@ -96,6 +96,28 @@ func TestUsersStartAtTheirRate(t *testing.T) {
 	})
 }
 
+func TestPausesDiffer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var at []time.Time
+		cfg := config(func(int, *http.Request) (time.Duration, int, error) {
+			at = append(at, time.Now())
+			return 0, http.StatusOK, nil
+		})
+		cfg.Users, cfg.Think, cfg.Spread, cfg.Duration = 1, 100*time.Millisecond, 0.5, 20*time.Second
+		r, err := load.Run(t.Context(), cfg, io.Discard)
+		require.NoError(t, err)
+		require.Contains(t, r.Load, "who think 100ms, 50 % more or less")
+		require.InDelta(t, 200, len(at), 20, "the mean is what was asked for")
+		seen := make(map[time.Duration]bool)
+		for i := range len(at) - 1 {
+			pause := at[i+1].Sub(at[i])
+			require.InDelta(t, 100, pause.Milliseconds(), 51)
+			seen[pause] = true
+		}
+		require.Greater(t, len(seen), 100)
+	})
+}
+
 func TestFailuresAreListedByReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := config(func(n int, _ *http.Request) (time.Duration, int, error) {
@@ -212,8 +234,8 @@ func TestWhoRefusesIsNamed(t *testing.T) {
 }
 
 func TestSettingsAreChecked(t *testing.T) {
-	_, err := load.Run(t.Context(), load.Config{SpawnRate: math.NaN(), Duration: -1, Timeout: -1, Think: -1, MaxInFlight: -1}, io.Discard)
-	for _, flag := range []string{"nothing to send to", "--users", "--spawn-rate", "--duration", "--timeout", "--think", "--max-in-flight", "bodies"} {
+	_, err := load.Run(t.Context(), load.Config{SpawnRate: math.NaN(), Duration: -1, Timeout: -1, Think: -1, Spread: 2, MaxInFlight: -1}, io.Discard)
+	for _, flag := range []string{"nothing to send to", "--users", "--spawn-rate", "--duration", "--timeout", "--think", "the spread", "--max-in-flight", "bodies"} {
 		require.ErrorContains(t, err, flag)
 	}
 	_, err = load.NewHTTP(load.HTTPConfig{URL: "ftp://x"})

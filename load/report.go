@@ -86,6 +86,9 @@ func (p *Report) describe(cfg *Config) {
 		if cfg.Think > 0 {
 			p.Load += fmt.Sprintf(", who think %s", cfg.Think)
 		}
+		if cfg.Think > 0 && cfg.Spread > 0 {
+			p.Load += fmt.Sprintf(", %g %% more or less", 100*cfg.Spread)
+		}
 		return
 	}
 	p.Kind = "open"
