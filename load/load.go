@@ -86,7 +86,7 @@ func (c *Config) Validate() error {
 	refuse(c.MaxInFlight < 0, "--max-in-flight: must not be below 0")
 	if len(c.Steps) == 0 {
 		refuse(c.Users < 1, "--users: must be at least 1")
-		refuse(!(c.Spread >= 0 && c.Spread <= 1), "the spread of --think: must be 0 to 1") // nor NaN
+		refuse(!(c.Spread >= 0 && c.Spread <= 1), "--think-spread: must be 0 to 1") // nor NaN
 		refuse(c.SpawnRate < 0 || math.IsNaN(c.SpawnRate), "--spawn-rate: must not be below 0")
 	}
 	for i, s := range c.Steps {

@@ -235,7 +235,7 @@ func TestWhoRefusesIsNamed(t *testing.T) {
 
 func TestSettingsAreChecked(t *testing.T) {
 	_, err := load.Run(t.Context(), load.Config{SpawnRate: math.NaN(), Duration: -1, Timeout: -1, Think: -1, Spread: 2, MaxInFlight: -1}, io.Discard)
-	for _, flag := range []string{"nothing to send to", "--users", "--spawn-rate", "--duration", "--timeout", "--think", "the spread", "--max-in-flight", "bodies"} {
+	for _, flag := range []string{"nothing to send to", "--users", "--spawn-rate", "--duration", "--timeout", "--think:", "--think-spread:", "--max-in-flight", "bodies"} {
 		require.ErrorContains(t, err, flag)
 	}
 	_, err = load.NewHTTP(load.HTTPConfig{URL: "ftp://x"})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strconv"
 	"strings"
@@ -23,6 +24,7 @@ type loadFlags struct {
 	users       int
 	spawnRate   float64
 	think       time.Duration
+	spread      float64
 	rate        string
 	maxInFlight int
 	duration    time.Duration
@@ -80,6 +82,7 @@ request ended, and with 2 when a flag is wrong.`,
 	flags.IntVarP(&f.users, "users", "u", 10, "users of a closed loop at the full load")
 	flags.Float64VarP(&f.spawnRate, "spawn-rate", "r", 10, "users started a second; 0 starts all at once")
 	flags.DurationVar(&f.think, "think", 0, "a user's pause between a response and the next request")
+	flags.Float64Var(&f.spread, "think-spread", 0, "share of --think by which each pause is longer or shorter, at random, 0 to 1; users who pause alike fall into step")
 	flags.StringVar(&f.rate, "rate", "", "`REQUESTS` a second of an open loop, or steps as in 100:30s,200:30s")
 	flags.IntVar(&f.maxInFlight, "max-in-flight", 10_000, "most requests of an open loop under way; what is due meanwhile waits, and its waiting counts")
 	flags.DurationVarP(&f.duration, "duration", "d", 30*time.Second, "of the whole test, unless the steps of --rate say; 0 runs until Ctrl-C")
@@ -100,8 +103,9 @@ func (p *program) runLoad(ctx context.Context, f *loadFlags) error {
 	if err != nil {
 		return usageError(err)
 	}
+	p.tuneMemory(slog.New(slog.DiscardHandler)) // collecting its own garbage, it would measure itself
 	cfg := load.Config{
-		Duration: f.duration, Timeout: f.timeout, Users: f.users, SpawnRate: f.spawnRate, Think: f.think,
+		Duration: f.duration, Timeout: f.timeout, Users: f.users, SpawnRate: f.spawnRate, Think: f.think, Spread: f.spread,
 		MaxInFlight: f.maxInFlight, Terminal: isTerminal(p.out),
 	}
 	if cfg.Steps, err = parseSteps(f.rate); err != nil {
