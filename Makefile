@@ -115,6 +115,15 @@ test-scalers: onnxruntime build ## Have KEDA's own scalers read what the chart a
 	@scripts/fetch-kafka.sh >/dev/null
 	cd charts/test/scalers && CGO_ENABLED=0 go test -vet=off -trimpath -count=1 -timeout 10m .
 
+.PHONY: test-autoscale
+test-autoscale: onnxruntime build ## Have the real Kubernetes and KEDA scale workers (an hour of CPU to build, the first time; then 20 minutes)
+	@scripts/fetch-prometheus.sh >/dev/null
+	@scripts/fetch-kafka.sh >/dev/null
+	cd charts/test/autoscale/kubernetes && version=$$(go list -m -f '{{.Version}}' k8s.io/kubernetes) && CGO_ENABLED=0 go build -trimpath \
+		-ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$$version" -o ../../../../.build/autoscale/kubernetes .
+	cd charts/test/autoscale/keda && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o ../../../../.build/autoscale/keda .
+	cd charts/test && CGO_ENABLED=0 go test -vet=off -trimpath -tags autoscale -count=1 -timeout 40m -v ./autoscale/...
+
 .PHONY: torture
 torture: onnxruntime build ## Break what can be broken (MODE, FAULTS, SEED) and check every answer
 	@scripts/fetch-kafka.sh >/dev/null
