@@ -116,7 +116,7 @@ test-scalers: onnxruntime build ## Have KEDA's own scalers read what the chart a
 	cd charts/test/scalers && CGO_ENABLED=0 go test -vet=off -trimpath -count=1 -timeout 10m .
 
 .PHONY: test-autoscale
-test-autoscale: onnxruntime build ## Have the real Kubernetes and KEDA scale workers (an hour of CPU to build, the first time; then 20 minutes)
+test-autoscale: onnxruntime build ## Have the real Kubernetes and KEDA scale workers (55 CPU-minutes to build, the first time; then 15 minutes)
 	@scripts/fetch-prometheus.sh >/dev/null
 	@scripts/fetch-kafka.sh >/dev/null
 	cd charts/test/autoscale/kubernetes && version=$$(go list -m -f '{{.Version}}' k8s.io/kubernetes) && CGO_ENABLED=0 go build -trimpath \

@@ -33,6 +33,8 @@ func TestAutoscale(t *testing.T) {
 	for _, trigger := range []string{"lag", "latency"} {
 		t.Run(trigger, func(t *testing.T) {
 			o := l.grow(t, trigger, fmt.Sprintf("Three to eight and back, by %s alone", trigger))
+			l.model.takes(fast)
+			o.note(t, "the model takes 10 ms")
 			o.shrink(t)
 		})
 	}
@@ -42,6 +44,7 @@ func TestAutoscale(t *testing.T) {
 		l.model.takes(fast)
 		o.note(t, "Prometheus stopped; the model takes 10 ms")
 		o.holds(t, 2*time.Minute, "two minutes later: as many", size(most))
+		require.Equal(t, "True", l.condition(t.Context(), "keda.sh/v1alpha1", "ScaledObject", "millrace-worker", "Fallback"))
 		l.prometheus(t)
 		o.note(t, "Prometheus is back")
 		o.shrink(t)
@@ -65,11 +68,9 @@ func (l *lab) grow(t *testing.T, values, title string) *observer {
 	return o
 }
 
-// shrink has the model be fast enough for three, and waits until they are.
+// shrink waits until the pool is of three again, and holds that no request has failed.
 func (o *observer) shrink(t *testing.T) {
 	t.Helper()
-	o.model.takes(fast)
-	o.note(t, "the model takes 10 ms")
 	o.await(t, 5*time.Minute, "three", size(least))
 	o.holds(t, 15*time.Second, "the users go", size(least))
 	r := o.load.end(t)

@@ -172,12 +172,7 @@ func (l *lab) keda(t *testing.T) {
 		"--cert-dir-of-keda="+certs, "--tls-cert-file="+filepath.Join(certs, "tls.crt"), "--tls-private-key-file="+filepath.Join(certs, "tls.key"),
 		"--authentication-kubeconfig="+admin, "--authorization-kubeconfig="+admin, "--lister-kubeconfig="+admin)
 	await(t, "the API of external metrics is available", func(ctx context.Context) bool {
-		for _, c := range l.conditions(ctx, "apiregistration.k8s.io/v1", "APIService", "v1beta1.external.metrics.k8s.io") {
-			if c["type"] == "Available" {
-				return c["status"] == "True"
-			}
-		}
-		return false
+		return l.condition(ctx, "apiregistration.k8s.io/v1", "APIService", "v1beta1.external.metrics.k8s.io", "Available") == "True"
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -92,20 +93,19 @@ func (l *lab) get(ctx context.Context, version, kind, name string) *unstructured
 	return o
 }
 
-// conditions are those of an object's status.
-func (l *lab) conditions(ctx context.Context, version, kind, name string) []map[string]any {
+// condition is the status of one of an object's conditions, "" for none.
+func (l *lab) condition(ctx context.Context, version, kind, name, of string) string {
 	o := l.get(ctx, version, kind, name)
 	if o == nil {
-		return nil
+		return ""
 	}
 	list, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
-	var out []map[string]any
 	for _, c := range list {
-		if m, ok := c.(map[string]any); ok {
-			out = append(out, m)
+		if m, ok := c.(map[string]any); ok && m["type"] == of {
+			return fmt.Sprint(m["status"])
 		}
 	}
-	return out
+	return ""
 }
 
 // address is that of the gateway's pod, "" while there is none that is ready.
