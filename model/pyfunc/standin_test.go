@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -22,6 +23,10 @@ import (
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == "standin" {
 		standin()
+		return
+	}
+	if len(os.Args) == 2 && os.Args[1] == "grandchild" {
+		time.Sleep(time.Minute) // it ends with nothing but a signal
 		return
 	}
 	goleak.VerifyTestMain(m)
@@ -153,10 +158,7 @@ func standinDo(conn net.Conn, q *question, body string, i int) string {
 		n, _ := strconv.Atoi(rest)
 		leaked = append(leaked, bytes.Repeat([]byte{1}, n))
 	case "child": // which would live on
-		cmd := standinCommand()
-		read, write, _ := os.Pipe()
-		held = append(held, write) // or it is closed when nobody refers to it, which would end the child
-		cmd.Stdin = read
+		cmd := &exec.Cmd{Path: os.Args[0], Args: []string{os.Args[0], "grandchild"}}
 		if cmd.Start() == nil {
 			_ = os.WriteFile(rest, []byte(strconv.Itoa(cmd.Process.Pid)), 0o600)
 		}
@@ -164,7 +166,4 @@ func standinDo(conn net.Conn, q *question, body string, i int) string {
 	return "ok"
 }
 
-var (
-	leaked [][]byte
-	held   []*os.File
-)
+var leaked [][]byte
