@@ -174,6 +174,7 @@ func (w *world) worker(decide func(*kgo.Record) outcome) {
 	ended := make(chan struct{})
 	go func() { defer close(ended); answerAll(ctx, client, decide) }()
 	w.t.Cleanup(func() { cancel(); <-ended; client.Close() })
+	time.Sleep(time.Second) // its first fetch is over
 }
 
 // workerOpts wait for little in a fetch: the first may be of some partitions
