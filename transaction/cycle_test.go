@@ -1,6 +1,7 @@
 package transaction
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -266,4 +267,29 @@ func TestWhatARefusedCommitCosts(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The session tells of one revocation in a transaction and swallows a second: the
+// lease of what that took ends all the same.
+func TestASwallowedRevocationEndsTheLease(t *testing.T) {
+	virtual(t, 2, func(b *bench) {
+		m := b.start(config(), &pool{})
+		b.fill(0, 10)
+		b.until("committed", func() bool { return b.committed() == 10 })
+		l := m.lanes[0]
+		l.mu.Lock()
+		ghost := l.open(partition{in, 7}) // which the client does not have
+		ghost.committed = 3
+		l.mu.Unlock()
+		cfg := config()
+		cfg.ID = "x"
+		other := b.start(cfg, &pool{})
+		b.until("joined", other.Ready)
+		b.until("ended", func() bool { return ghost.lease.Err() != nil })
+		require.ErrorIs(t, context.Cause(ghost.lease), ErrRevoked)
+		b.until("all kept", func() bool { return len(l.all()[in])+len(other.lanes[0].all()[in]) == 2 })
+		other.halt(t)
+		m.halt(t)
+		b.requireOnce(10)
+	})
 }

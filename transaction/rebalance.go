@@ -41,8 +41,9 @@ type part struct {
 }
 
 // assigned opens leases.
-func (l *lane) assigned(_ context.Context, _ *kgo.Client, got map[string][]int32) {
+func (l *lane) assigned(_ context.Context, cl *kgo.Client, got map[string][]int32) {
 	l.joined.Store(true)
+	l.sweep(cl)
 	if len(got) == 0 {
 		return
 	}
@@ -56,6 +57,30 @@ func (l *lane) assigned(_ context.Context, _ *kgo.Client, got map[string][]int32
 	}
 	l.mu.Unlock()
 	l.askLag()
+}
+
+// sweep ends leases whose partitions were taken away without a word: the session
+// tells of one revocation in a transaction, and swallows what follows. Such a
+// lease must say nothing more, least of all its end, for another member may be
+// beyond its offset. The client calls it after each revocation, and forgets the
+// offsets of a partition with it.
+func (l *lane) sweep(cl *kgo.Client) {
+	have := cl.CommittedOffsets()
+	gone := make(map[string][]int32)
+	l.mu.Lock()
+	for p, held := range l.parts {
+		if _, ok := have[p.topic][p.id]; !ok && held.committed >= 0 {
+			gone[p.topic] = append(gone[p.topic], p.id)
+		}
+	}
+	l.mu.Unlock()
+	if len(gone) == 0 {
+		return
+	}
+	l.Metrics.Rebalances.WithLabelValues(metrics.RebalanceRevoked).Inc()
+	l.Log.Info("partitions revoked within a transaction", "lane", l.n, "partitions", gone)
+	l.drop(gone, ErrRevoked)
+	cl.ResumeFetchPartitions(gone)
 }
 
 // open is called under mu.
