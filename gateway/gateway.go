@@ -54,6 +54,7 @@ type Gateway struct {
 
 	replies   *replies
 	journeys  sync.Pool // of requests that were answered
+	gather    gatherer
 	admission *admission
 	kept      *predictionLog
 	guard     *auth.Guard
@@ -114,6 +115,7 @@ func New(cfg Config, deps Deps) (*Gateway, error) {
 	}
 	g.leaving, g.leave = context.WithCancel(context.Background())
 	g.killed, g.kill = context.WithCancel(context.Background())
+	g.gather.publish = g.publishJourney
 	g.partition.Store(-1)
 	g.setUnready(errStarting)
 	if g.secure, err = cfg.TLS.Server(g.log, g.metrics.CertificateExpiry.Set); err != nil {

@@ -87,8 +87,7 @@ func (g *Gateway) travel(ctx context.Context, j *journey, i id, req *request) (*
 	}
 	j.record = g.record(i, g.cfg.ReplyTopic, partition, req, j.headers[:0], j.text[:0])
 	j.traced = g.deps.Traces.Send(ctx, &j.record)
-	// Without cancel: one cancelled record fails the batch that it is in.
-	g.client.TryProduce(context.WithoutCancel(ctx), &j.record, j.settled)
+	g.gather.add(j)
 	left := time.Until(req.deadline)
 	j.wait(min(left, g.cfg.PublishTimeout))
 	defer j.timer.Stop()
@@ -115,6 +114,12 @@ func (g *Gateway) travel(ctx context.Context, j *journey, i id, req *request) (*
 			return nil, g.late(j)
 		}
 	}
+}
+
+// publishJourney hands a request to the client. Its context is nobody's: one cancelled
+// record fails the batch that it is in.
+func (g *Gateway) publishJourney(j *journey) {
+	g.client.TryProduce(context.Background(), &j.record, j.settled)
 }
 
 // late is a request whose time is over.
