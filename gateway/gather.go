@@ -8,7 +8,7 @@ import (
 // gatherFor is how long after a request others are held back, to be published together.
 // A request of its own costs gateway, broker and worker several times what a record in
 // another's company does: on a machine that is busy, the wait is won back.
-const gatherFor = time.Millisecond / 2
+const gatherFor = 700 * time.Microsecond
 
 // gatherer hands requests over to be published: one that comes alone at once, those that
 // come soon after another all together when that is over. So none waits while there is
