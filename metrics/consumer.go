@@ -29,9 +29,10 @@ type Consumer struct {
 
 // The values of the label event.
 const (
-	RebalanceAssigned = "assigned"
-	RebalanceRevoked  = "revoked"
-	RebalanceLost     = "lost"
+	RebalanceAssigned    = "assigned"
+	RebalanceRevoked     = "revoked"
+	RebalanceRevokedLate = "revoked_late" // within a transaction, untold
+	RebalanceLost        = "lost"
 )
 
 // The values of the label result.
@@ -55,7 +56,7 @@ func NewConsumer(reg prometheus.Registerer) *Consumer {
 		InFlightBytes:   gauge(reg, "millrace_in_flight_bytes", "Bytes of keys, values and headers of the records in flight."),
 		Consumed:        counter(reg, "millrace_consumed_records_total", "Records taken in."),
 		Rebalances: counters(reg, "millrace_rebalances_total",
-			"Calls that gave or took partitions, by event.", "event"),
+			"Calls that gave or took partitions, by event; revoked_late: seen late to have been taken within a transaction, so that the next worker takes it for an end.", "event"),
 		Commits: counters(reg, "millrace_commits_total", "Offset commits, by result.", "result"),
 		FetchErrors: counter(reg, "millrace_fetch_errors_total",
 			"Errors that a fetch returned; the client goes on by itself."),

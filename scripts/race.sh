@@ -1,9 +1,9 @@
 #!/bin/sh
 # Runs the tests under the race detector. A package whose run was ended by a crash
-# of Go's own runtime is run again, twice at most, and all runs are printed. Under
-# the detector, Go 1.26.8 runs the timers of a bubble of virtual time
-# (testing/synctest) on any thread but with one state of the detector's for all of
-# the bubble, and breaks it now and then: a SIGSEGV outside of Go code, a fatal
+# of Go's own runtime is run again, on one processor and three times at most, and
+# all runs are printed. Under the detector, Go 1.26.8 runs the timers of a bubble of
+# virtual time (testing/synctest) on any thread but with one state of the detector's
+# for all of the bubble, and breaks it now and then: a SIGSEGV outside of Go code, a fatal
 # error of the runtime's timers and bubbles, or a failed check of the detector's
 # own. A test that fails, a race, a panic, another fatal error, or a crash under
 # cgo is a failure at once.
@@ -36,7 +36,7 @@ packages=./...
 again=
 while :; do
 	# shellcheck disable=SC2086 # lists
-	go test -race -timeout 20m ${again:+-count=1} $packages >"$log" 2>&1
+	go test -race -timeout 20m ${again:+-count=1 -cpu=1} $packages >"$log" 2>&1
 	status=$?
 	cat "$log"
 	[ "$status" -ne 0 ] || exit 0
@@ -44,7 +44,7 @@ while :; do
 	case $packages in
 	"" | *failed) exit "$status" ;;
 	esac
-	[ "$again" != 11 ] || exit "$status"
+	[ "$again" != 111 ] || exit "$status"
 	again=1$again
 	echo "race: the runtime crashed, once more:" $packages >&2
 done

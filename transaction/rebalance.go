@@ -77,7 +77,7 @@ func (l *lane) sweep(cl *kgo.Client) {
 	if len(gone) == 0 {
 		return
 	}
-	l.Metrics.Rebalances.WithLabelValues(metrics.RebalanceRevoked).Inc()
+	l.Metrics.Rebalances.WithLabelValues(metrics.RebalanceRevokedLate).Inc()
 	l.Log.Info("partitions revoked within a transaction", "lane", l.n, "partitions", gone)
 	l.drop(gone, ErrRevoked)
 	cl.ResumeFetchPartitions(gone)
@@ -117,13 +117,19 @@ func (l *lane) starting(ctx context.Context, at map[string]map[int32]kgo.Offset)
 				}
 				ids[id] = kgo.NewOffset().At(offset)
 			}
-			l.mu.Lock()
-			if p := l.parts[partition{topic, id}]; p != nil {
-				p.committed, p.polled, p.epoch = offset, offset, o.EpochOffset().Epoch
-			}
-			l.mu.Unlock()
 		}
 	}
+	// All at once: the client takes all of them over, or asks again.
+	l.mu.Lock()
+	for topic, ids := range at {
+		for id, o := range ids {
+			if p := l.parts[partition{topic, id}]; p != nil {
+				first := o.EpochOffset()
+				p.committed, p.polled, p.epoch = first.Offset, first.Offset, first.Epoch
+			}
+		}
+	}
+	l.mu.Unlock()
 	l.askLag()
 	return at, nil
 }
@@ -155,6 +161,7 @@ func (l *lane) fetched(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFetchR
 // revoked gives partitions up. The client calls it between two transactions,
 // or, when one takes too long, within it, which aborts that.
 func (l *lane) revoked(ctx context.Context, cl *kgo.Client, gone map[string][]int32) {
+	l.sweep(cl)
 	if len(gone) == 0 {
 		return
 	}
