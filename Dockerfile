@@ -40,6 +40,7 @@ RUN set -eux; \
 
 # The binary, with the Makefile's flags, and what is in the image as CycloneDX.
 FROM --platform=$BUILDPLATFORM golang:1.26.8-trixie AS build
+ENV GOCACHE=/go/cache
 ARG TARGETARCH
 RUN set -eux; \
 	if [ "$TARGETARCH" != "$(dpkg --print-architecture)" ]; then \
@@ -54,7 +55,7 @@ RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY . .
 ARG VERSION=dev
 ARG REVISION=unknown
-RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build set -eux; \
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/go/cache set -eux; \
 	if [ "$TARGETARCH" != "$(go env GOHOSTARCH)" ]; then \
 		case $TARGETARCH in amd64) export CC=x86_64-linux-gnu-gcc ;; arm64) export CC=aarch64-linux-gnu-gcc ;; esac; \
 	fi; \
@@ -62,7 +63,7 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache
 		-ldflags "-s -w -X main.version=$VERSION -X main.revision=$REVISION" -o /out/millrace ./cmd/millrace
 COPY --from=onnxruntime /out/libonnxruntime.so /out/
 COPY --from=system /root-fs/var/lib/dpkg/status.d /status.d
-RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/go/cache \
 	go run ./scripts/sbom --version "$VERSION" --arch "$TARGETARCH" --binary /out/millrace --onnxruntime /out/libonnxruntime.so \
 		--script scripts/fetch-onnxruntime.sh --packages /status.d >/out/sbom.cdx.json; \
 	cp LICENSE NOTICE /out/
