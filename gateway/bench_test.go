@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/millrace/millrace/gateway"
+	"github.com/millrace/millrace/internal/alarm"
 	"github.com/millrace/millrace/metrics"
 )
 
@@ -37,6 +38,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 	reg := prometheus.NewRegistry()
 	g, err := gateway.New(config(), gateway.Deps{
 		Log: slog.New(slog.DiscardHandler), Metrics: metrics.NewGateway(reg), Predictions: metrics.NewPredictions(reg), Series: reg, Kafka: kafka, Listener: l,
+		Alarm: alarm.New,
 	})
 	require.NoError(b, err)
 	go func() { _ = g.Run(ctx); ended <- struct{}{} }()

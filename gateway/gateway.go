@@ -26,6 +26,7 @@ import (
 	"github.com/millrace/millrace/gateway/page"
 	"github.com/millrace/millrace/gateway/predictions"
 	"github.com/millrace/millrace/internal/admin"
+	"github.com/millrace/millrace/internal/alarm"
 	"github.com/millrace/millrace/internal/kafka"
 	"github.com/millrace/millrace/metrics"
 	"github.com/millrace/millrace/tracing"
@@ -43,6 +44,8 @@ type Deps struct {
 	Listener    net.Listener        // nil: listen on Config.Addr
 	Traces      *tracing.Gateway    // nil: no request is followed
 	GRPC        net.Listener        // nil: no gRPC
+	// Alarm makes what ends a request's wait for company; nil is [alarm.Coarse].
+	Alarm func(ring func()) *alarm.Alarm
 }
 
 // Gateway is made by New and lives in Run.
@@ -133,6 +136,12 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	defer client.Close()
 	g.client, g.admin = client, kadm.NewClient(client)
+	makeAlarm := g.deps.Alarm
+	if makeAlarm == nil {
+		makeAlarm = alarm.Coarse
+	}
+	g.gather.alarm = makeAlarm(g.gather.flush)
+	defer g.gather.alarm.Close()
 	if err := g.openPredictions(); err != nil {
 		return err
 	}

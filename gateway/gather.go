@@ -3,32 +3,34 @@ package gateway
 import (
 	"sync"
 	"time"
+
+	"github.com/millrace/millrace/internal/alarm"
 )
 
-// gatherFor is how long after a request others are held back, to be published together.
 // A request of its own costs gateway, broker and worker several times what a record in
-// another's company does: on a machine that is busy, the wait is won back.
-const gatherFor = 700 * time.Microsecond
+// another's company does: on a machine that is busy, a short wait for others is won back.
+const (
+	gatherFor = 300 * time.Microsecond // how long a request waits for company, while others come
+	gatherOff = 2 * time.Millisecond   // after that long without any, one goes at once
+)
 
-// gatherer hands requests over to be published: one that comes alone at once, those that
-// come soon after another all together when that is over. So none waits while there is
-// little to do, and at most one lot is published in that time.
+// gatherer hands requests over to be published: while they come one soon after another,
+// those of a short time together; one that comes when it is calm at once.
 type gatherer struct {
 	publish func(*journey)
+	alarm   *alarm.Alarm // calls flush
 
 	mu      sync.Mutex
-	last    time.Time   // under mu; when the last lot was handed over
-	waiting []*journey  // under mu
-	spare   []*journey  // under mu; memory of a lot that was handed over
-	timer   *time.Timer // under mu; runs while any wait
+	last    time.Time  // under mu; when the last was handed over
+	waiting []*journey // under mu
+	spare   []*journey // under mu; memory of a lot that was handed over
 }
 
 // add takes a request, in the order in which they are to be published.
 func (q *gatherer) add(j *journey) {
 	q.mu.Lock()
 	now := time.Now()
-	left := gatherFor - now.Sub(q.last)
-	if len(q.waiting) == 0 && left <= 0 {
+	if len(q.waiting) == 0 && now.Sub(q.last) >= gatherOff {
 		q.last = now
 		q.mu.Unlock()
 		q.publish(j)
@@ -36,12 +38,8 @@ func (q *gatherer) add(j *journey) {
 	}
 	defer q.mu.Unlock()
 	q.waiting = append(q.waiting, j)
-	switch {
-	case len(q.waiting) > 1:
-	case q.timer == nil:
-		q.timer = time.AfterFunc(left, q.flush)
-	default:
-		q.timer.Reset(left)
+	if len(q.waiting) == 1 {
+		q.alarm.Set(gatherFor)
 	}
 }
 

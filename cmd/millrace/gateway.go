@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/millrace/millrace/gateway"
+	"github.com/millrace/millrace/internal/alarm"
 	"github.com/millrace/millrace/internal/kafka"
 	"github.com/millrace/millrace/metrics"
 )
@@ -92,6 +93,7 @@ func startGateway(ctx context.Context, all *parts, cfg gatewayConfig, log *slog.
 	g, err := gateway.New(cfg.Gateway, gateway.Deps{
 		Traces: all.traces.Gateway(),
 		Log:    log, Version: version, Metrics: metrics.NewGateway(reg), Predictions: metrics.NewPredictions(reg), Series: reg, Kafka: kafkaOpts, Listener: l, GRPC: rpc,
+		Alarm: alarm.New,
 	})
 	if err != nil {
 		return nil, errors.Join(err, l.Close(), closeRPC(rpc))
