@@ -1,6 +1,6 @@
-// Package alarm rings after parts of a millisecond. The runtime's own timers are late by
-// up to one in a process that has nothing else to do: it waits in epoll_wait(2), whose
-// times are whole milliseconds.
+// Package alarm rings after parts of a millisecond. On Linux the runtime's own timers are
+// late by up to one in a process that has nothing else to do: it waits in epoll_wait(2),
+// whose times are whole milliseconds.
 package alarm
 
 import (
@@ -34,5 +34,6 @@ func Coarse(ring func()) *Alarm {
 // Set lets it ring after d, at once when d is not above 0.
 func (a *Alarm) Set(d time.Duration) { a.set(d) }
 
-// Close ends it. It is not set any more then, and not closed by its own function.
+// Close ends it, once. What was set does not ring any more; what is set later rings by the
+// runtime's timers. Its own function may not call it.
 func (a *Alarm) Close() { a.end() }

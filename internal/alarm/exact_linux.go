@@ -15,6 +15,11 @@ func exact(ring func()) *Alarm {
 		return nil
 	}
 	f := os.NewFile(uintptr(fd), "timerfd")
+	raw, err := f.SyscallConn()
+	if err != nil {
+		_ = f.Close()
+		return nil
+	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -29,7 +34,10 @@ func exact(ring func()) *Alarm {
 	return &Alarm{
 		set: func(d time.Duration) {
 			due := unix.ItimerSpec{Value: unix.NsecToTimespec(max(1, d.Nanoseconds()))} // 0 would disarm it
-			if err := unix.TimerfdSettime(fd, 0, &due, nil); err != nil {
+			// Control holds the descriptor, which after Close may be another file's.
+			var refused error
+			closed := raw.Control(func(fd uintptr) { refused = unix.TimerfdSettime(int(fd), 0, &due, nil) })
+			if closed != nil || refused != nil {
 				time.AfterFunc(d, ring)
 			}
 		},
